@@ -1,0 +1,34 @@
+"""The site: the identity of a quantized tensor, on which calibration, training, writer, audit and diagnosis agree."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Site(NamedTuple):
+    """(module path, operation, call index, port).
+
+    `module` is the innermost module whose forward makes the call ("" = the model itself), `operation` the
+    canonical name (conv, linear, add, cat, relu, ...), `call` counts calls of that operation in that module in
+    execution order, and `port` is "output", or "weight" for the weight of a conv or linear, or "input:NAME" for
+    a model input (module "" and operation "input").
+
+    >>> str(Site("stage1.0", "add", 0, "output"))
+    'stage1.0/add#0:output'
+    """
+
+    module: str
+    operation: str
+    call: int
+    port: str
+
+    def __str__(self) -> str:
+        return f"{self.module}/{self.operation}#{self.call}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Site:
+        """The inverse of `str`."""
+        module, _, rest = text.rpartition("/")
+        operation, _, tail = rest.partition("#")
+        call, _, port = tail.partition(":")
+        return cls(module, operation, int(call), port)
