@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -67,3 +67,11 @@ class Quantization:
         """The inverse of `to_json`."""
         read = lambda part: {Site.parse(key): Scale.from_json(item) for key, item in part.items()}  # noqa: E731
         return cls(value["precision"], read(value["activations"]), read(value["weights"]))
+
+
+def quantization_of(entries: Iterable[Mapping[str, Any]]) -> Quantization | None:
+    """The quantization that the last container entry with one carries, or None."""
+    for entry in reversed(list(entries)):
+        if entry.get("plan") and "quantization" in entry["plan"]:
+            return Quantization.from_json(entry["plan"]["quantization"])
+    return None

@@ -1,0 +1,3 @@
+"""Readers of models: what a network is made of, what it costs, which channels hang together. They never
+mutate.
+"""

@@ -1,0 +1,115 @@
+"""The choice by measurement: which layers run in integers, on the machine that is the board.
+
+Under `objective: latency` the fp32 file, the full int8 file and files that keep suspicious layers in float take
+turns on the clock. A quantized file is taken only if its speed-up over fp32 has a 95 % lower bound of `FLOOR`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edgekit.profile import clock as clocks
+from edgekit.profile.interleave import Timing, interleave, ratio
+from edgekit.profile.latency import caller
+from edgekit.quant.placement import place
+from edgekit.quant.quantization import Quantization
+from edgekit.target import Board, Target
+
+FLOOR = 0.98                                # a slower artefact than this is no gain
+MOST_SUSPECTS = 4
+
+
+@dataclass(frozen=True)
+class Measurer:
+    """Exports candidates of one float graph and times them against each other on this machine."""
+
+    graph: onnx.ModelProto
+    quantization: Quantization
+    board: Board
+    target: Target
+    feeds: Mapping[str, np.ndarray]
+    threads: int = 1
+
+    def choose(self) -> dict[str, Any]:
+        """{"precision", "float_layers", "measured": {candidate: {"ratio", "ci95"}}, "kept_in_float": [...]}."""
+        with tempfile.TemporaryDirectory(prefix="edgekit-choose-") as folder:
+            return self._choose(Path(folder))
+
+    def _choose(self, folder: Path) -> dict[str, Any]:
+        suspects = self._suspects(folder)
+        layers = {"fp32": None, self.quantization.precision: ()}
+        for count in range(1, len(suspects) + 1):
+            layers[f"float {', '.join(name for name, *_ in suspects[:count])}"] = tuple(s[0] for s in suspects[:count])
+        files = {name: self._export(folder / f"{index}.onnx", kept) for index, (name, kept) in enumerate(layers.items())}
+        timings = time_files({name: path for name, path in files.items() if path is not None}, self.target, self.feeds,
+                             threads=self.threads)
+        ratios = {name: ratio(timings["fp32"], timing) for name, timing in timings.items()}
+        best = max((name for name in ratios if name != "fp32"), key=lambda name: ratios[name].value)
+        chosen = best if ratios[best].low >= FLOOR else "fp32"
+        kept = layers[chosen] or ()
+        return {"precision": "fp32" if chosen == "fp32" else self.quantization.precision, "float_layers": list(kept),
+                "measured": {name: {"ratio": value.value, "ci95": [value.low, value.high]}
+                             for name, value in ratios.items()},
+                "kept_in_float": [{"layer": name, "int8_us": slow, "float_us": fast,
+                                   "reason": "slower in int8 than in float on this machine"}
+                                  for name, slow, fast in suspects if name in kept]}
+
+    def _suspects(self, folder: Path) -> list[tuple[str, float, float]]:
+        """(layer, int8 us, float us) of the layers whose int8 operators take longer, worst first."""
+        if self.quantization.precision != "int8":
+            return []
+        tables = []
+        for name, kept in (("int8", ()), ("float", None)):
+            runner: Any = self.target.runner(self._export(folder / f"table-{name}.onnx", kept), threads=self.threads)
+            tables.append(_by_layer(runner.operator_times(self.feeds)))
+        quantized, plain = tables
+        weighted = {str(site.module) for site in self.quantization.weights}
+        worse = [(layer, time, plain[layer]) for layer, time in quantized.items()
+                 if layer in weighted and layer in plain and time > 1.1 * plain[layer]]
+        return sorted(worse, key=lambda row: row[2] - row[1])[:MOST_SUSPECTS]
+
+    def _export(self, path: Path, kept: tuple[str, ...] | None) -> Path | None:
+        quantization = None if kept is None else restricted(self.graph, self.quantization, self.target.caps(self.board),
+                                                            kept)
+        if kept is not None and quantization is None:
+            return None
+        return self.target.export(self.graph, quantization, self.board, path).path
+
+
+def restricted(graph: onnx.ModelProto, quantization: Quantization, caps: Any,
+               float_layers: tuple[str, ...]) -> Quantization | None:
+    """The quantization without some layers: the sites that are left when they stay in float, or None if none is."""
+    if not float_layers:
+        return quantization
+    placement = place(graph, caps, exclude=float_layers)
+    weights = {site: quantization.weights[site] for site, _ in placement.weights.values() if site in quantization.weights}
+    activations = {site: quantization.activations[site] for site in placement.activations.values()
+                   if site in quantization.activations}
+    if not weights or len(activations) < len(placement.activations):
+        return None
+    return Quantization(quantization.precision, activations, weights)
+
+
+def time_files(files: Mapping[str, Path], target: Target, feeds: Mapping[str, np.ndarray], *, threads: int = 1,
+               rounds: int = 30, seconds: float | None = None) -> dict[str, Timing]:
+    """Interleaved timings of several artefacts on pinned cores; longer for slow networks."""
+    with clocks.pinned(threads):
+        runs: dict[str, Callable[[], object]] = {
+            name: caller(target.runner(path, threads=threads), feeds) for name, path in files.items()}
+        slowest = max(clocks.timed(run) for run in runs.values()) / 1e9
+        return interleave(runs, rounds=rounds, seconds=seconds or min(20.0, max(1.5, slowest * rounds * 5 * len(runs))))
+
+
+def _by_layer(rows: Any) -> dict[str, float]:
+    layers: dict[str, float] = {}
+    for row in rows:
+        if row.layer:
+            layers[row.layer] = layers.get(row.layer, 0.0) + row.microseconds
+    return layers

@@ -1,0 +1,81 @@
+"""`edgekit compare DIR DIR ...`: several results side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from edgekit.cli.console import kib, say, say_json, table
+from edgekit.errors import BadInput
+
+EXAMPLE = "edgekit compare runs/recipe-1 runs/recipe-2"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words that the verb takes."""
+    parser.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="output folders of finished "
+                                                                             "runs")
+    parser.add_argument("--out", type=Path, default=Path("compare.html"), metavar="FILE",
+                        help="the HTML page (default: compare.html)")
+    parser.add_argument("--json", action="store_true", help="print JSON, write no page")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print a table and write a page."""
+    reports = [(str(path.parent), _read(path)) for folder in options.folders for path in _reports(folder)]
+    if options.json:
+        say_json([{"folder": folder, "report": report} for folder, report in reports])
+        return 0
+    table(["folder", "board", "metric", "drop", "p50 ms", "over fp32", "artefact", "seed"],
+          [(folder, *_row(report)) for folder, report in reports],
+          numbers=["metric", "drop", "p50 ms", "over fp32", "artefact", "seed"])
+
+    from edgekit.report import write_comparison
+
+    write_comparison([report for _, report in reports], options.out, names=[folder for folder, _ in reports])
+    say(f"page: {options.out}")
+    return 0
+
+
+def _reports(folder: Path) -> list[Path]:
+    direct = folder / "report.json"
+    found = [direct] if direct.is_file() else sorted(folder.glob("*/report.json"))
+    if not found:
+        raise BadInput(f"compare: '{folder}' holds no report.json. Name the output folder of a finished run.")
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        _row(report)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"compare: '{path}' is no report of edgekit ({type(error).__name__}: {error}). "
+                       "Run edgekit compress again.") from error
+    return report
+
+
+def _row(report: dict[str, Any]) -> tuple[Any, ...]:
+    before, after = report["baseline"], report["result"]
+    fp32, now = _at(before, "latency_ms", "p50"), _at(after, "latency_ms", "p50")
+    return (report["board"], _at(after, "metric", "value"), _drop(before, after), now, _ratio(fp32, now),
+            kib(after.get("bytes")), report["seed"])
+
+
+def _drop(before: dict[str, Any], after: dict[str, Any]) -> float | None:
+    old, new = _at(before, "metric", "value"), _at(after, "metric", "value")
+    if old is None or new is None:
+        return None
+    return (old - new) * (1 if after["metric"]["higher_is_better"] else -1)
+
+
+def _ratio(before: float | None, after: float | None) -> str | None:
+    return f"{before / after:.2f}x" if before and after else None
+
+
+def _at(part: dict[str, Any], *path: str) -> Any:
+    for key in path:
+        part = (part or {}).get(key)  # type: ignore[assignment]
+    return part

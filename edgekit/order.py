@@ -1,0 +1,50 @@
+"""Which steps may follow which, and what they need: checked before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.errors import BadInput
+
+if TYPE_CHECKING:
+    from edgekit.recipe import Recipe
+
+
+def check_order(recipe: Recipe) -> None:
+    """Raise BadInput naming the first step that cannot work where it stands.
+
+    No step follows a final one; a step that needs PyTorch or trains has no place on an ONNX file; a step that
+    trains needs data.
+    """
+    final = ""
+    for index, step in enumerate(recipe.steps):
+        name, place = step.name or type(step).__name__, _place(recipe, index)
+        if final:
+            raise BadInput(_after_final(name, place, final))
+        if recipe.is_onnx and (step.trains or step.needs_torch):
+            raise BadInput(_on_onnx(recipe, name, place, trains=step.trains))
+        if step.trains and recipe.data is None:
+            raise BadInput(f"steps: {name}{place} trains, but the recipe names no data. Add a line such as "
+                           "'data: fashion-mnist' or 'data: ./data.py:load', or drop the step.")
+        final = name if step.final else ""
+
+
+def _place(recipe: Recipe, index: int) -> str:
+    words = recipe.where("steps", index)
+    return f" ({words})" if words else ""
+
+
+def _after_final(name: str, place: str, final: str) -> str:
+    if name == final:
+        return f"steps: {name}{place} follows another {final}, which must be last. Keep one of the two."
+    return (f"steps: {name}{place} follows {final}, which must be last: its scales would be discarded. "
+            f"Move {name} before {final}.")
+
+
+def _on_onnx(recipe: Recipe, name: str, place: str, *, trains: bool) -> str:
+    reason = "trains" if trains else "needs the PyTorch model"
+    return (f"steps: {name}{place} {reason}, but the model {Path(recipe.model).name} is an ONNX file, which "
+            "edgekit "
+            f"does not train. Drop {name}, or give the PyTorch model as package.module:Name or "
+            "./net.py:Name.")

@@ -1,0 +1,135 @@
+"""Placement: which tensors of a fused fp32 graph are quantized, by the board's integer operators.
+
+A tensor gets one QuantizeLinear/DequantizeLinear pair, whatever reads it:
+- every activation read by an integer operator and every result of one;
+- not between a layer and the activation function that the runtime fuses into it (Conv -> Relu -> Q);
+- not behind a Gemm or MatMul whose result leaves the integer part: it gives float by itself;
+- operators that only move values (pooling by maximum, reshape, transpose, ...) hand the pair on: their result
+  follows their input's scale and is no site of its own.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from edgekit.export.graph import SITE_KEY, Graph, layer_of, metadata
+from edgekit.quant.site import Site
+from edgekit.target import Caps
+
+WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
+MOVING = frozenset({"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "DepthToSpace"})
+FUSED_ACTIVATIONS = frozenset({"Relu", "Clip"})
+BINARY = frozenset({"Add", "Mul", "Concat"})
+
+
+@dataclass
+class Placement:
+    """Own activation sites by tensor, weight sites by initializer, and the nodes that will run in integers."""
+
+    activations: dict[str, Site] = field(default_factory=dict)
+    weights: dict[str, tuple[Site, int]] = field(default_factory=dict)
+    integer_nodes: list[str] = field(default_factory=list)
+    float_nodes: dict[str, str] = field(default_factory=dict)   # node -> reason
+
+
+def site_of(node: onnx.NodeProto, port: str = "output") -> Site:
+    """The site of a node's output or weight, from the mark its export left."""
+    mark = metadata(node, SITE_KEY) or f"{node.name}/{node.op_type.lower()}#0"
+    return Site.parse(f"{mark}:{port}")
+
+
+def place(model: onnx.ModelProto, caps: Caps, *, exclude: tuple[str, ...] = ()) -> Placement:
+    """Decide every site of a graph; `exclude` holds globs on layer paths and node names that stay in float."""
+    graph, placement = Graph(model), Placement()
+    integer: set[str] = set()               # tensors that exist in integers
+    for node in graph.nodes:
+        reason = _why_float(graph, node, caps, exclude, integer)
+        if reason is not None:
+            if node.op_type in WEIGHTED | BINARY:
+                placement.float_nodes[node.name] = reason
+            continue
+        placement.integer_nodes.append(node.name)
+        for name in _activation_inputs(graph, node):
+            _add_site(graph, placement, name)
+            integer.add(name)
+        if node.op_type in WEIGHTED:
+            placement.weights[node.input[1]] = (site_of(node, "weight"), weight_axis(node))
+        result = _result(graph, node)
+        if result is not None:
+            integer.add(result)
+            if node.op_type not in MOVING:
+                _add_site(graph, placement, result)
+    return placement
+
+
+def weight_axis(node: onnx.NodeProto) -> int:
+    """The output-channel axis of a Conv, Gemm or MatMul weight."""
+    from edgekit.export.graph import attribute
+    if node.op_type == "Conv":
+        return 0
+    return 0 if node.op_type == "Gemm" and attribute(node, "transB", 0) else 1
+
+
+def fused_activation(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto | None:
+    """The Relu, or Clip from 0 up, that alone reads a node's result and that runtimes fold into its rounding."""
+    after = graph.sole_consumer(node.output[0])
+    if after is None or after.op_type not in FUSED_ACTIVATIONS or node.op_type not in WEIGHTED | BINARY:
+        return None
+    if after.op_type == "Relu":
+        return after
+    low = graph.constant(after.input[1]) if len(after.input) > 1 and after.input[1] else None
+    return after if low is not None and float(low) == 0.0 else None
+
+
+def _why_float(graph: Graph, node: onnx.NodeProto, caps: Caps, exclude: tuple[str, ...],
+               integer: set[str]) -> str | None:
+    names = (layer_of(node), node.name)
+    if any(fnmatch.fnmatchcase(name, glob) for name in names for glob in exclude):
+        return "excluded"
+    if node.op_type not in caps.operators:
+        return f"{node.op_type} has no integer kernel on this board"
+    if node.op_type in FUSED_ACTIVATIONS:
+        return "part of the layer before it"
+    if node.op_type in WEIGHTED:
+        weight = graph.constant(node.input[1])
+        if weight is None or weight.dtype != np.float32 or (node.op_type != "Conv" and weight.ndim != 2):
+            return "its weight is not a constant"
+        return None
+    inputs = _activation_inputs(graph, node)
+    if len(inputs) < (2 if node.op_type in BINARY else 1):
+        return "an operand is a constant"
+    if not any(name in integer for name in inputs):
+        return "its inputs are float"
+    if node.op_type in MOVING and (inputs[0] not in integer or node.output[0] in graph.outputs):
+        return "it moves float values"
+    if node.op_type in ("Softmax", "Sigmoid") and node.output[0] in graph.outputs:
+        return "its result leaves the model in float"
+    return None
+
+
+def _activation_inputs(graph: Graph, node: onnx.NodeProto) -> list[str]:
+    count = 2 if node.op_type == "MatMul" else len(node.input)
+    names = node.input[:1] if node.op_type in WEIGHTED | MOVING or node.op_type == "Resize" else node.input[:count]
+    return [name for name in names if name and name not in graph.initializers]
+
+
+def _result(graph: Graph, node: onnx.NodeProto) -> str | None:
+    after = fused_activation(graph, node)
+    result = (after or node).output[0]
+    if node.op_type in ("Gemm", "MatMul") and result in graph.outputs and after is None:
+        return None
+    return result
+
+
+def _add_site(graph: Graph, placement: Placement, name: str) -> None:
+    if name in placement.activations:
+        return
+    producer = graph.producer.get(name)
+    if producer is None:
+        placement.activations[name] = Site("", "input", graph.inputs.index(name), f"input:{name}")
+    elif producer.op_type not in MOVING or producer.name not in placement.integer_nodes:
+        placement.activations[name] = site_of(producer)

@@ -1,0 +1,121 @@
+"""The rows of the before/after table and of the steps, as text, for the page and the terminal alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgekit.report import figures
+
+@dataclass(frozen=True)
+class Row:
+    """A figure before and after, its change, and notes in small print below each."""
+
+    name: str
+    before: str
+    after: str
+    change: str
+    before_note: str = ""
+    after_note: str = ""
+    change_note: str = ""
+    good: bool | None = None
+
+
+def comparison(report: Mapping[str, Any]) -> list[Row]:
+    """Metric, latency, throughput, size, parameters, MACs, peak memory, energy."""
+    before, after = report["baseline"], report["result"]
+    simple = [_ratio_row("file size", before["bytes"], after["bytes"], figures.size, "smaller", "larger"),
+              _ratio_row("parameters", before["params"], after["params"], figures.scaled, "fewer", "more"),
+              _ratio_row("MACs a sample", before["macs"], after["macs"], figures.scaled, "fewer", "more"),
+              _ratio_row("peak memory", before["peak_memory_bytes"], after["peak_memory_bytes"], figures.size,
+                         "smaller", "larger"),
+              _ratio_row("energy an inference", _joules(before), _joules(after), _millijoules, "less", "more")]
+    rows = [_metric_row(report), _latency_row(report), _throughput_row(before, after), *simple]
+    return [row for row in rows if row is not None]
+
+
+def not_measured(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(what, of which, why) for every null of the baseline, the result and the whole."""
+    listed = [(figures.words(name), "report", why) for name, why in report["not_measured"].items()]
+    for part in ("baseline", "result"):
+        listed += [(_title(name), part, why) for name, why in report[part]["not_measured"].items()]
+    merged: dict[tuple[str, str], list[str]] = {}
+    for what, part, why in listed:
+        merged.setdefault((what, why), []).append(part)
+    return [(what, " and ".join(parts), why) for (what, why), parts in merged.items()]
+
+
+def latency_note(latency: Mapping[str, Any] | None) -> str:
+    """The percentiles below a latency."""
+    if latency is None:
+        return ""
+    return f"p90 {figures.milliseconds(latency['p90'])}, p99 {figures.milliseconds(latency['p99'])}"
+
+
+def _title(name: str) -> str:
+    return {"latency_ms": "latency", "bytes": "file size", "params": "parameters", "macs": "MACs",
+            "peak_memory_bytes": "peak memory"}.get(name, figures.words(name))
+
+
+def _metric_row(report: Mapping[str, Any]) -> Row:
+    before, after, drop = report["baseline"]["metric"], report["result"]["metric"], report["drop"]
+    name = figures.words((after or before or {"name": "metric"})["name"])
+    change, note, good = "", "", None
+    if drop is not None and after is not None:
+        unit = " points" if figures.is_share(after) else ""
+        value = -drop["value"] if after["higher_is_better"] else drop["value"]
+        change, good = f"{'+' if value > 0 else ''}{figures.points(value, after)}{unit}", drop["value"] <= 0
+        if drop["ci95"]:
+            sign = -1 if after["higher_is_better"] else 1
+            low, high = sorted(sign * end for end in drop["ci95"])
+            note = f"95 % {figures.points(low, after)} to {figures.points(high, after)}, paired"
+    return Row(name, figures.score(before), figures.score(after), change,
+               _score_note(before), _score_note(after), note, good)
+
+
+def _score_note(metric: Mapping[str, Any] | None) -> str:
+    if metric is None:
+        return ""
+    interval = figures.score_interval(metric)
+    return f"{f'95 % {interval}, ' if interval else ''}n = {metric['n']:,}, of the {metric['of']}"
+
+
+def _latency_row(report: Mapping[str, Any]) -> Row:
+    before, after = report["baseline"]["latency_ms"], report["result"]["latency_ms"]
+    ratio = report["ratio"]["latency"]
+    change, note, good = "", "", None
+    if ratio is not None:
+        low, high = ratio["ci95"] or (ratio["value"], ratio["value"])
+        good = True if low > 1 else False if high < 1 else None
+        change = f"{figures.times(ratio['value'])} as fast" if good is None else (
+            f"{figures.times(ratio['value'])} faster" if good else f"{figures.times(1 / ratio['value'])} slower")
+        note = f"95 % {low:.2f} to {high:.2f}, interleaved" if ratio["ci95"] else ""
+    show = lambda value: figures.milliseconds(value["p50"] if value else None)  # noqa: E731
+    return Row("latency (median)", show(before), show(after), change, latency_note(before), latency_note(after),
+               note, good)
+
+
+def _throughput_row(before: Mapping[str, Any], after: Mapping[str, Any]) -> Row:
+    show = lambda value: figures.scaled(value, "/s")  # noqa: E731
+    return _ratio_row("throughput (samples)", before["throughput"], after["throughput"], show, "less", "more",
+                      more_is_better=True)
+
+
+def _ratio_row(name: str, before: float | None, after: float | None, show: Any, less: str, more: str, *,
+               more_is_better: bool = False) -> Row:
+    change, good = "", None
+    if before and after:
+        factor = before / after
+        change = "same" if 0.995 < factor < 1.005 else (
+            f"{figures.times(factor)} {less}" if factor > 1 else f"{figures.times(1 / factor)} {more}")
+        good = None if change == "same" else (factor > 1) != more_is_better
+    return Row(name, show(before), show(after), change, good=good)
+
+
+def _joules(part: Mapping[str, Any]) -> float | None:
+    return part["energy"]["joules_per_inference"] if part["energy"] else None
+
+
+def _millijoules(value: float | None) -> str:
+    return figures.NOTHING if value is None else f"{figures.significant(1000 * value)} mJ"

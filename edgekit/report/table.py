@@ -1,0 +1,39 @@
+"""The terminal's before/after table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from edgekit.report.rows import comparison
+from edgekit.report.verdict import gained, machine
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_table(report: Mapping[str, Any], console: Console) -> None:
+    """The comparison, the audit in a line, and the verdict; nothing in the report is read as markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(f"{report['model']} on {machine(report)}"), title_justify="left")
+    table.add_column("")
+    for heading in ("fp32", report["result"]["precision"], "change"):
+        table.add_column(Text(heading), justify="right")
+    for row in comparison(report):
+        color = {True: "green", False: "yellow", None: ""}[row.good]
+        change = Text(row.change, style=color)
+        table.add_row(Text(row.name), Text(row.before), Text(row.after),
+                      change.append(f"\n{row.change_note}", style="dim") if row.change_note else change)
+    console.print(table)
+    if report["audit"] is not None:
+        console.print(Text(audit_line(report["audit"]), style="dim"))
+    console.print(Text(report["verdict"], style="bold green" if gained(report) and not report["missed"] else "bold yellow"))
+
+
+def audit_line(audit: Mapping[str, Any]) -> str:
+    """How many operators the runtime computes in integers and in float, and stray Q/DQ nodes."""
+    integer = audit.get("integer_compute_nodes")
+    first = f"{integer} compute operators run in integers, " if integer is not None else ""
+    return f"{first}{audit['float_compute_nodes']} in float, {audit['stray_qdq']} stray quantize/dequantize nodes"

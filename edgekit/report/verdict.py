@@ -1,0 +1,151 @@
+"""The verdict: what was gained and what it cost, in one honest sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgekit.report import figures
+
+NO_GAIN = 1.02                          # below this a file is not called smaller
+
+
+def verdict(report: Mapping[str, Any]) -> str:
+    """One sentence: speed and size against the fp32 artefact, the metric's drop, and every missed budget."""
+    where = f"than the fp32 artefact on {machine(report)}"
+    if not gained(report):
+        sentence = _no_gain(report)
+    else:
+        phrase = _level(report, where) if _as_fast(report) else _ahead(report, where)
+        sentence = f"{phrase[0].upper()}{phrase[1:]}, {_quality(report)}"
+    missed = missed_budgets(report)
+    if missed:
+        sentence += f"; budget missed: {'; '.join(missed)}"
+    return sentence + "."
+
+
+def gained(report: Mapping[str, Any]) -> bool:
+    """Whether the artefact is surely faster (the interval above 1) or smaller (by 2 % or more)."""
+    return _faster(report) or (report["ratio"]["size"] or 0) >= NO_GAIN
+
+
+def missed_budgets(report: Mapping[str, Any]) -> list[str]:
+    """What of the budget the result does not keep, a phrase each; a limit that could not be checked is missed.
+
+    Known limits: latency_ms (the median), max_drop (in the metric's unit), max_bytes, and macs, params,
+    peak_memory_bytes (all upper limits).
+    """
+    return [phrase for name, limit in report["budget"].items() if (phrase := _missed(report, name, limit))]
+
+
+def machine(report: Mapping[str, Any]) -> str:
+    """The machine behind the board: `x86-64 avx512-vnni` for this-machine, else the board's name."""
+    return str(report["environment"].get("machine") or report["board"])
+
+
+def _missed(report: Mapping[str, Any], name: str, limit: float) -> str:
+    value, show = _budgeted(report, name)
+    if value is None:
+        return f"{figures.words(name)} could not be checked ({_reason(report, name)})"
+    if value <= limit:
+        return ""
+    label = {"latency_ms": "latency", "max_drop": "drop", "max_bytes": "size"}.get(name, figures.words(name))
+    return f"{label} {show(value)}, {show(limit)} allowed"
+
+
+def _budgeted(report: Mapping[str, Any], name: str) -> tuple[float | None, Any]:
+    result = report["result"]
+    if name == "latency_ms":
+        return (result["latency_ms"] or {}).get("p50"), figures.milliseconds
+    if name == "max_drop":
+        metric = result["metric"]
+        show = (lambda value: _with_unit(value, metric)) if metric else figures.significant
+        return (report["drop"] or {}).get("value"), show
+    if name in ("max_bytes", "bytes"):
+        return result["bytes"], figures.size
+    return result.get(name), figures.size if name.endswith("bytes") else figures.scaled
+
+
+def _reason(report: Mapping[str, Any], name: str) -> str:
+    if name == "max_drop":
+        return report["not_measured"].get("drop") or report["result"]["not_measured"].get("metric") or "no metric"
+    return report["result"]["not_measured"].get(name.removeprefix("max_")) or "it was not measured"
+
+
+def _no_gain(report: Mapping[str, Any]) -> str:
+    result = report["result"]
+    because = report["kept_because"]
+    if because is None:
+        because = f"nothing made it faster or smaller ({_speed(report)}, {_size(report) or 'of the same size'})"
+    return f"No gain on {machine(report)}: {result['precision']} is kept because {because}, {_quality(report)}"
+
+
+def _faster(report: Mapping[str, Any]) -> bool:
+    ratio = report["ratio"]["latency"]
+    return ratio is not None and (ratio["ci95"] or [ratio["value"]])[0] > 1
+
+
+def _slower(report: Mapping[str, Any]) -> bool:
+    ratio = report["ratio"]["latency"]
+    return ratio is not None and (ratio["ci95"] or [ratio["value"]])[-1] < 1
+
+
+def _as_fast(report: Mapping[str, Any]) -> bool:
+    return not _faster(report) and not _slower(report)
+
+
+def _ahead(report: Mapping[str, Any], where: str) -> str:
+    """Where speed moved, the better part comes first and `but` goes before the worse one."""
+    speed, small = _speed(report), _size(report)
+    if not small:
+        return f"{speed} {where}"
+    shrunk = (report["ratio"]["size"] or 0) >= NO_GAIN
+    first, second = (speed, small) if _faster(report) else (small, speed)
+    return f"{first} {'and' if _faster(report) and shrunk else 'but'} {second} {where}"
+
+
+def _level(report: Mapping[str, Any], where: str) -> str:
+    """Where speed is level or unknown, the size leads the sentence."""
+    return f"{_size(report)} {where} and {_speed(report)}"
+
+
+def _speed(report: Mapping[str, Any]) -> str:
+    ratio = report["ratio"]["latency"]
+    if ratio is None:
+        return f"of unknown speed (not measured: {report['not_measured']['ratio.latency']})"
+    low, high = ratio["ci95"] or (ratio["value"], ratio["value"])
+    if low > 1:
+        return f"{figures.times(ratio['value'])} faster{_between(ratio, low, high)}"
+    if high < 1:
+        return f"{figures.times(1 / ratio['value'])} slower{_between(ratio, 1 / high, 1 / low)}"
+    return f"as fast within the noise{_between(ratio, low, high, 'speed ratio ')}"
+
+
+def _between(ratio: Mapping[str, Any], low: float, high: float, what: str = "") -> str:
+    if ratio["ci95"] is None:
+        return ""
+    return f" ({what}95 % {figures.times(low)[:-1]}-{figures.times(high)[:-1]})"
+
+
+def _size(report: Mapping[str, Any]) -> str:
+    ratio = report["ratio"]["size"]
+    if ratio is None or 1 / NO_GAIN < ratio < NO_GAIN:
+        return ""
+    return f"{figures.times(ratio)} smaller" if ratio >= NO_GAIN else f"{figures.times(1 / ratio)} larger"
+
+
+def _quality(report: Mapping[str, Any]) -> str:
+    before, after, drop = report["baseline"]["metric"], report["result"]["metric"], report["drop"]
+    if after is None:
+        return f"metric not measured ({report['result']['not_measured']['metric']})"
+    if before is None:
+        return f"{figures.words(after['name'])} {figures.score(after)} (n={after['n']})"
+    loss = (before["value"] - after["value"]) * (1 if after["higher_is_better"] else -1)
+    worse = drop["value"] if drop is not None else loss
+    phrase = f"{'drop' if worse >= 0 else 'gain'} {_with_unit(abs(worse), after)}"
+    scores = f"{figures.score(before)} -> {figures.score(after)}"
+    return f"{figures.words(after['name'])} {scores} ({phrase}, n={after['n']})"
+
+
+def _with_unit(value: float, metric: Mapping[str, Any]) -> str:
+    return figures.points(value, metric) + (" points" if figures.is_share(metric) else "")

@@ -1,0 +1,1 @@
+"""What runs on a board or speaks to its firmware; needs no torch."""
