@@ -174,5 +174,5 @@ class BoardRun:
 
     def _write_beside(self, artefact: Artefact) -> None:
         from edgekit.report.folder import write_io_json, write_run_example
-        write_io_json(self.job.signature, None, self.folder / "io.json")
-        write_run_example(self.job.signature, self.folder / "run_example.py")
+        write_io_json(self.job.signature, self.folder / "io.json")
+        write_run_example(self.folder / "run_example.py")

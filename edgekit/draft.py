@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 from edgekit import subject
 from edgekit.errors import BadInput
 from edgekit.inspection import Check, as_onnx, check
 from edgekit.paths import absolute, relative
+from edgekit.subject import Samples
 from edgekit.target import Caps, find_board, find_target
 
 
@@ -30,27 +33,27 @@ class Found:
 
 def trace(model: str, *, data: str, boards: Sequence[str]) -> Found:
     """Make the model for the data, run one sample through it, export it and look at every board."""
-    dataset = subject.find_data(data)
+    samples = subject.find_samples(data)
     if subject.is_onnx(model):
         graph = as_onnx(model)
-        _refuse_misfit(graph, model, data, dataset)
+        _refuse_misfit(graph, model, samples)
     else:
-        graph = as_onnx(_model_that_fits(model, data, dataset), subject.example_for(model, data=dataset))
+        graph = as_onnx(_model_that_fits(model, samples), subject.example_for(model, samples=samples))
 
     from edgekit.export.to_onnx import signature_of
 
     return Found(model, data, tuple(dict.fromkeys(boards)), check(graph, boards=list(dict.fromkeys(boards))),
-                 signature_of(graph).inputs[0].shape, len(getattr(dataset, "classes", ())),
-                 _labelled(dataset), subject.is_onnx(model))
+                 signature_of(graph).inputs[0].shape, samples.classes, samples.labelled,
+                 subject.is_onnx(model))
 
 
 def recipe_text(found: Found, *, weights: Path | None, out: Path) -> str:
     """The recipe as commented YAML; paths are relative to the folder of `out`."""
     folder = out.resolve().parent
-    near = lambda text: relative(absolute(text, Path.cwd()), folder)  # noqa: E731
+    near = partial(_near, folder=folder)
     lines = [*_facts(found), "", f"model: {near(found.model)}"]
     if weights is not None:
-        lines.append(f"weights: {near('./' + str(weights) if not weights.is_absolute() else str(weights))}")
+        lines.append(f"weights: {near(str(weights.resolve()))}")
     elif not found.is_file:
         lines.append("# weights: ./net.safetensors        # trained weights: a state dict, or safetensors")
     lines += [f"data: {near(found.data)}", f"boards: [{', '.join(found.boards)}]",
@@ -59,37 +62,34 @@ def recipe_text(found: Found, *, weights: Path | None, out: Path) -> str:
     return "\n".join([*lines, *_steps(found, trained=weights is not None)]) + "\n"
 
 
-def _refuse_misfit(graph: object, model: str, data: str, dataset: object) -> None:
+def _near(text: str, *, folder: Path) -> str:
+    return str(relative(absolute(text, Path.cwd()), folder))
+
+
+def _refuse_misfit(graph: Any, model: str, samples: Samples) -> None:
     from edgekit.export.to_onnx import signature_of
 
-    spec = signature_of(graph).inputs[0]  # type: ignore[arg-type]
-    sample = tuple(subject.example_for(model, data=dataset)["input"].shape)
+    spec = signature_of(graph).inputs[0]
+    sample = tuple(samples.first().shape)
     if not spec.fits(sample):
-        raise BadInput(f"init: '{model}' takes {spec.name} {list(spec.shape)}, but a sample of '{data}' is "
+        raise BadInput(f"init: '{model}' takes {spec.name} {list(spec.shape)}, but a sample of '{samples.name}' is "
                        f"{list(sample)}. Give other --data.")
 
 
-def _model_that_fits(model: str, data: str, dataset: object) -> object:
+def _model_that_fits(model: str, samples: Samples) -> Any:
     import torch
 
-    made = subject.make_model(model, data=dataset).eval()
-    example = subject.example_for(model, data=dataset)
+    made = subject.make_model(model, samples=samples).eval()
+    sample = samples.first()
     try:
         with torch.no_grad():
-            made(*example.values())
+            made(sample)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"init: '{model}' does not take a sample {list(example['input'].shape)} of '{data}': "
+        raise BadInput(f"init: '{model}' does not take a sample {list(sample.shape)} of '{samples.name}': "
                        f"{reason}. "
                        "Give other --data, or the model's options in the recipe.") from error
     return made
-
-
-def _labelled(dataset: object) -> bool:
-    if hasattr(dataset, "train_y"):
-        return dataset.train_y is not None
-    batch = next(iter(getattr(dataset, "train", None) or ()), None)
-    return isinstance(batch, (tuple, list)) and len(batch) == 2
 
 
 def _facts(found: Found) -> list[str]:

@@ -21,7 +21,7 @@ accumulation, a GradScaler) does not scale it along.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,7 +165,7 @@ def _train_epoch(
     device: str,
     amp: bool,
 ) -> None:
-    length = len(data) if hasattr(data, "__len__") else 0
+    length = len(data) if isinstance(data, Sized) else 0
     for index, batch in enumerate(data):
         inputs, targets = (to_device(part, device) for part in _unpack(batch, hooks.label))
         within = index / length if length else 0.0
@@ -262,7 +262,8 @@ def _check_loss(value: torch.Tensor, where: str, hooks: Hooks) -> None:
 
 
 def _set_epoch(data: Any, epoch: int, seed: int) -> None:
-    for owner in (data, getattr(data, "sampler", None)):
+    owners: tuple[Any, ...] = (data, getattr(data, "sampler", None))
+    for owner in owners:
         if hasattr(owner, "set_epoch"):
             owner.set_epoch(epoch)
         if isinstance(getattr(owner, "generator", None), torch.Generator):

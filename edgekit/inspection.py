@@ -77,12 +77,12 @@ def check(model: nn.Module | onnx.ModelProto | str | Path, *, boards: Sequence[s
                  boards=tuple(_on_board(graph, name) for name in boards))
 
 
-def as_onnx(model: Any, example: Mapping[str, torch.Tensor] | None = None) -> onnx.ModelProto:
-    """A fused fp32 graph of a module, a name, or an ONNX file."""
+def as_onnx(model: Any, example: Mapping[str, torch.Tensor] | None = None) -> Any:
+    """A fused fp32 onnx.ModelProto of a module, a name, or an ONNX file."""
     from edgekit import subject
     from edgekit.export.to_onnx import load_onnx, to_onnx
 
-    if hasattr(model, "graph") and hasattr(model, "opset_import"):
+    if hasattr(model, "opset_import"):
         return model
     if isinstance(model, (str, Path)):
         if subject.is_onnx(str(model)):

@@ -52,7 +52,7 @@ def _resolve(container: Any, part: str, place: str) -> tuple[Any, ...]:
     return (matches[0], part)
 
 
-def _as_mapping(container: list[Any], index: int, name: str) -> dict[str, Any]:
+def _as_mapping(container: list[Any], index: int, name: str) -> Any:
     """A list item written as a bare name, opened so that it can take settings."""
     if isinstance(container[index], str):
         container[index] = {name: {}}

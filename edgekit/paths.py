@@ -13,8 +13,8 @@ _PLACES = frozenset({"root", "path", "folder", "file"})      # keys whose value 
 def absolute(value: Any, folder: Path) -> Any:
     """Every path in a tree of plain values made absolute, keys included.
 
-    A text is a path when it begins with ./, ../ or ~/, or when something of that name lies in `folder` and the
-    name has a / or a suffix, or its key is root, path, folder or file. `FILE.py:Name` keeps its `:Name`.
+    A text is a path when it begins with ./, ../ or ~/, or when something of that name lies in `folder` and
+    the name has a / or a suffix, or its key is root, path, folder or file. `FILE.py:Name` keeps its `:Name`.
     """
     return _each(value, lambda text, key: _absolute(text, folder, key))
 

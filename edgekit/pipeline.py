@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -155,6 +156,7 @@ class Run:
             done = State(model, entries, key, (*state.folders, (name, folder)))
             container.save(folder, **self._container(done), overwrite=True)
             write_json(folder / "change.json", change.to_json())        # written last: the step is done
+            shutil.rmtree(job.work, ignore_errors=True)
             self.journal.note("step", name=name, key=key, seconds=round(time.perf_counter() - started, 1),
                               digest=container.digest(folder))
             return done

@@ -1,4 +1,4 @@
-"""The recipe: what to make of a model, for which boards and under which budget; YAML and dataclasses alike."""
+"""The recipe: what to make of a model, for which boards, under which budget; YAML and dataclasses alike."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Recipe:
 
 
 def load_recipe(path: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe file; `overrides` are `steps.prune.ratio=0.3`. BadInput names FILE:LINE or the override."""
+    """Read a recipe file; `overrides` are `steps.prune.ratio=0.3`. BadInput names FILE:LINE."""
     path = Path(path)
     if path.is_dir():
         path = path / "recipe.yaml"
@@ -152,7 +152,7 @@ def step_name(step: Transform) -> str:
     """What a recipe calls a transform: its registered name, or the place of its class."""
     kind = type(step)
     if kind.name in transforms.names() and transforms.get(kind.name) is kind:
-        return kind.name
+        return str(kind.name)
     module = sys.modules[kind.__module__]
     place = module.__file__ if kind.__module__.startswith("edgekit_user_") else kind.__module__
     return f"{place}:{kind.__qualname__}"

@@ -50,7 +50,7 @@ def build(cls: type[T], values: Any, *, document: Document, path: tuple[Any, ...
 
 
 def fit(value: Any, annotation: Any, *, document: Document, path: tuple[Any, ...], name: str) -> Any:
-    """A value as its annotation says: lists become tuples, whole numbers floats; BadInput for another type."""
+    """A value as its annotation says: lists become tuples, integers floats; BadInput for another type."""
     try:
         return _convert(value, annotation, ())
     except _MismatchError as error:
@@ -59,9 +59,9 @@ def fit(value: Any, annotation: Any, *, document: Document, path: tuple[Any, ...
                                                    f"{error.wanted}.") from error
 
 
-def field_types(cls: type) -> dict[str, Any]:
+def field_types(cls: Any) -> dict[str, Any]:
     """Field name -> annotation; `Any` where the annotation names what is imported for type checkers only."""
-    return {item.name: _evaluate(item.type, cls) for item in fields(cls) if item.init}  # type: ignore[arg-type]
+    return {item.name: _evaluate(item.type, cls) for item in fields(cls) if item.init}
 
 
 def describe(annotation: Any) -> str:
@@ -177,9 +177,9 @@ def _evaluate(annotation: Any, cls: type) -> Any:
     return Any
 
 
-def _refuse_missing(cls: type, known: Mapping[str, Any], document: Document, path: tuple[Any, ...],
+def _refuse_missing(cls: Any, known: Mapping[str, Any], document: Document, path: tuple[Any, ...],
                     name: str) -> None:
-    for item in fields(cls):  # type: ignore[arg-type]
+    for item in fields(cls):
         required = item.init and item.default is MISSING and item.default_factory is MISSING
         if required and item.name not in known:
             raise document.error(path, f"{name} needs the setting '{item.name}'. Add {item.name}: "

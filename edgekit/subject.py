@@ -1,61 +1,91 @@
-"""The model that somebody pointed at: made from its name or reference, with an example input that fits it."""
+"""The model that somebody pointed at by name, with an example input that fits it."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import BadInput
-from edgekit.registry import datasets, models
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from edgekit.data.dataset import Dataset
+    from edgekit.job import Data
+
 # sample shapes that the networks of the zoo were made for; an option of theirs may change the channels
 _NATURAL = {
     "resnet8": (3, 32, 32), "resnet18": (3, 224, 224), "mobilenet_v1": (3, 96, 96), "ds_cnn": (1, 49, 10),
     "fc_autoencoder": (640,), "cnv": (3, 32, 32), "tfc": (1, 28, 28), "mlp": (1, 28, 28),
-    "gn_lenet": (3, 32, 32),
-    "efficientnet_lite0": (3, 224, 224),
+    "gn_lenet": (3, 32, 32), "efficientnet_lite0": (3, 224, 224),
 }
 
 
-def make_model(reference: str, options: Mapping[str, Any] | None = None, *, data: Any = None) -> nn.Module:
-    """A fresh model; `data` (a Dataset) fills the channels, classes and sizes that `options` leaves open.
+@dataclass(frozen=True)
+class Samples:
+    """The data that somebody pointed at: its loaders, and the data set behind them where there is one."""
 
-    These are in_channels, num_classes, in_features and image_size, where the factory takes them. BadInput where
-    the reference makes no module.
-    """
-    from torch import nn
+    name: str
+    loaders: Data
+    dataset: Dataset | None
 
-    made = models.get(reference)
-    if isinstance(made, nn.Module):
-        return made
-    if not callable(made):
-        raise BadInput(f"model: '{reference}' is a {type(made).__name__}, not a module or a function that "
-                       "makes one.")
-    chosen = {**(_from_data(made, data) if data is not None else {}), **(options or {})}
-    try:
-        model = made(**chosen)
-    except TypeError as error:
-        raise BadInput(f"model: '{reference}' cannot be made with {chosen or 'no options'}: {error}. "
-                       "Give its options as model: {NAME: {option: value}}.") from error
-    if not isinstance(model, nn.Module):
-        raise BadInput(f"model: '{reference}' returned a {type(model).__name__}, not a torch.nn.Module. "
-                       "Return it.")
-    return model
+    @property
+    def classes(self) -> int:
+        """How many classes there are; 0 where nobody says."""
+        return len(self.dataset.classes) if self.dataset is not None else 0
+
+    @property
+    def labelled(self) -> bool:
+        """Whether training batches are (input, target)."""
+        batch = next(iter(self.loaders.train or ()), None)
+        return isinstance(batch, (tuple, list)) and len(batch) == 2
+
+    def first(self) -> torch.Tensor:
+        """One sample [1, ...]; BadInput where a sample has several inputs."""
+        import torch
+
+        parts = (self.loaders.calibration, self.loaders.train, self.loaders.validation)
+        batch = next(item for part in parts if part is not None for item in part)
+        inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
+        if isinstance(inputs, (dict, tuple, list)):
+            raise BadInput(f"data: a sample of '{self.name}' has several inputs, which the command line cannot "
+                           "trace. Use edgekit.compress in Python.")
+        return torch.as_tensor(inputs)[:1]
 
 
-def example_for(reference: str, options: Mapping[str, Any] | None = None, *, data: Any = None,
-                shape: tuple[int, ...] | None = None) -> dict[str, torch.Tensor]:
-    """One sample {"input": [1, ...]}: the first of the data, else noise of `shape` or the zoo's natural shape."""
+def find_samples(reference: str) -> Samples:
+    """Data by name or reference; BadInput where there is none, or where it is empty."""
+    from edgekit.data.source import resolve_data
+
+    loaders, dataset = resolve_data(reference)
+    return Samples(reference, loaders, dataset)
+
+
+def make_model(reference: str, options: Mapping[str, Any] | None = None, *,
+               samples: Samples | None = None) -> nn.Module:
+    """A fresh model, fitted to the data where its options leave that open; the same at each call."""
     import torch
 
-    if data is not None:
-        return {"input": _first_sample(data)}
+    from edgekit.zoo.source import resolve_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = resolve_model(reference, options=options, dataset=samples.dataset if samples else None)
+    if isinstance(made, Path):
+        raise BadInput(f"model: '{reference}' is an ONNX file. Name a PyTorch model.")
+    return made
+
+
+def example_for(reference: str, options: Mapping[str, Any] | None = None, *, samples: Samples | None = None,
+                shape: tuple[int, ...] | None = None) -> dict[str, torch.Tensor]:
+    """One sample {"input": [1, ...]}: the first of the data, else noise of `shape`, or of the zoo's own shape."""
+    import torch
+
+    if samples is not None:
+        return {"input": samples.first()}
     natural = shape or _natural(reference, options or {})
     if natural is None:
         raise BadInput(f"model: the input shape of '{reference}' is not known. Give --input 3,32,32 "
@@ -63,37 +93,13 @@ def example_for(reference: str, options: Mapping[str, Any] | None = None, *, dat
     return {"input": torch.randn((1, *natural), generator=torch.Generator().manual_seed(0))}
 
 
-def find_data(reference: str, options: Mapping[str, Any] | None = None) -> Any:
-    """A data set by name or reference: what its function returns."""
-    made = datasets.get(reference)
-    try:
-        return made(**(options or {})) if callable(made) else made
-    except TypeError as error:
-        raise BadInput(f"data: '{reference}' cannot be made with {dict(options or {}) or 'no options'}: "
-                       f"{error}.") \
-            from error
-
-
 def is_onnx(reference: str) -> bool:
     """Whether a reference is an ONNX file; BadInput where it is written as one and does not exist."""
     if not reference.lower().endswith(".onnx"):
         return False
-    if not Path(reference).is_file():
+    if not Path(reference).expanduser().is_file():
         raise BadInput(f"model: there is no file '{reference}' (looked in {Path.cwd()}). Check the path.")
     return True
-
-
-def _from_data(made: Callable[..., Any], data: Any) -> dict[str, Any]:
-    shape, classes = tuple(getattr(data, "shape", ())), getattr(data, "classes", ())
-    known: dict[str, Any] = {}
-    if shape:
-        known["in_features"] = _product(shape)
-    if len(shape) == 3:
-        known |= {"in_channels": shape[0], "image_size": shape[-1]}
-    if classes:
-        known["num_classes"] = len(classes)
-    taken = inspect.signature(made).parameters
-    return {name: value for name, value in known.items() if name in taken}
 
 
 def _natural(reference: str, options: Mapping[str, Any]) -> tuple[int, ...] | None:
@@ -106,26 +112,3 @@ def _natural(reference: str, options: Mapping[str, Any]) -> tuple[int, ...] | No
         shape = (int(options["in_channels"]), *shape[1:])
     size = options.get("image_size")
     return shape if size is None else (shape[0], int(size), int(size))
-
-
-def _first_sample(data: Any) -> torch.Tensor:
-    import torch
-
-    loaded = data.loaders(batch=1, calibration=1) if hasattr(data, "loaders") else data
-    parts = (loaded.calibration, loaded.train, loaded.validation)
-    batch = next((item for part in parts if part is not None for item in part), None)
-    if batch is None:
-        raise BadInput("data: there is no batch in any part. Give at least one sample.")
-    inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
-    if isinstance(inputs, (dict, tuple, list)):
-        raise BadInput("data: a sample with several inputs cannot be traced from here. Use edgekit.compress "
-                       "in Python "
-                       "with an example by input name.")
-    return torch.as_tensor(inputs)[:1]
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

@@ -62,15 +62,17 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.models._registered, "test_net", Net)
 
 
-PLAN = [{"transform": "keep_channels", "settings": {"ratio": 0.5}, "plan": {"keep": [0, 2, 3, 7]}},
-        {"transform": "finetune", "settings": {"epochs": 1}, "plan": None}]
+PLAN = [
+    {"transform": "keep_channels", "settings": {"ratio": 0.5}, "plan": {"keep": [0, 2, 3, 7]}},
+    {"transform": "finetune", "settings": {"epochs": 1}, "plan": None},
+]
 
 
 def pruned() -> nn.Module:
     torch.manual_seed(7)
     model = KeepChannels.replay(Net(), PLAN[0]["plan"])
     for _ in range(3):
-        model(torch.randn(4, 1, 8, 8))          # moves the BatchNorm statistics
+        model(torch.randn(4, 1, 8, 8))  # moves the BatchNorm statistics
     return model.eval()
 
 
@@ -91,6 +93,7 @@ def test_a_shared_tensor_is_stored_once(tmp_path: Path) -> None:
     folder = saved(tmp_path)
     assert container.read_plan(folder)["aliases"] == {"twin.weight": "encode.weight"}
     from safetensors import safe_open
+
     with safe_open(folder / container.TENSORS, framework="np") as file:
         assert "twin.weight" not in file.keys()  # noqa: SIM118  (safe_open is no mapping)
 
@@ -127,8 +130,9 @@ def test_every_dtype_survives(tmp_path: Path) -> None:
 def test_quantization_and_signature_survive_exactly(tmp_path: Path) -> None:
     site = Site("conv", "conv", 0, "output")
     scale = Scale(Grid(signed=False), np.array([1 / 3], np.float32), np.array([128]))
-    signature = Signature((TensorSpec("x", "float32", ("N", 1, 8, 8)),),
-                          (TensorSpec("y", "float32", ("N", 4)),))
+    signature = Signature(
+        (TensorSpec("x", "float32", ("N", 1, 8, 8)),), (TensorSpec("y", "float32", ("N", 4)),)
+    )
     folder = saved(tmp_path, quantization=Quantization("int8", {site: scale}), signature=signature)
     plan = container.read_plan(folder)
     assert Quantization.from_json(plan["quantization"]).activations[site].scale[0] == np.float32(1 / 3)
@@ -227,6 +231,7 @@ def _edit(**fields: Any) -> Any:
     def change(folder: Path) -> None:
         path = folder / container.PLAN
         path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
     return change
 
 
@@ -250,13 +255,19 @@ TAMPERED = {
     "a path as a file name": (_edit(sha256={"../x": "00"}), "must list either"),
     "an unknown transform": (_edit(steps=[{"transform": "shrink", "plan": {}}]), "'shrink' is unknown"),
     "code as a transform": (_edit(steps=[{"transform": "os:system", "plan": {}}]), "code outside edgekit"),
-    "code as a model": (_edit(base={"reference": "subprocess:run", "settings": {"args": ["true"]}}),
-                        "code outside edgekit"),
-    "settings that no model takes": (_edit(base={"reference": "test_net", "settings": {"depth": 3}}),
-                                     "cannot be made with"),
-    "a plan for another model": (_edit(steps=[{"transform": "keep_channels", "plan": {"keep": [99]}}]),
-                                 r"step 1 \(keep_channels\) cannot be replayed"),
-    "a step left out": (_edit(steps=[]), r"'conv.weight' has the shape \[4, 1, 3, 3\], .*takes \[8, 1, 3, 3\]"),
+    "code as a model": (
+        _edit(base={"reference": "subprocess:run", "settings": {"args": ["true"]}}),
+        "code outside edgekit",
+    ),
+    "settings that no model takes": (
+        _edit(base={"reference": "test_net", "settings": {"depth": 3}}),
+        "cannot be made with",
+    ),
+    "a plan for another model": (
+        _edit(steps=[{"transform": "keep_channels", "plan": {"keep": [99]}}]),
+        r"step 1 \(keep_channels\) cannot be replayed",
+    ),
+    "a step left out": (_edit(steps=[]), r"'conv.weight' has the shape \[4, 1, 3, 3\], .* takes \[8"),
 }
 
 
@@ -278,14 +289,18 @@ def test_another_model_is_refused_by_the_tensor_that_differs(tmp_path: Path) -> 
         container.load(folder, nn.Linear(2, 2, bias=False))
 
 
-@pytest.mark.parametrize(("entry", "message"), [
-    ({"settings": {}}, "names no transform"),
-    ({"transform": "prune", "plan": {"keep": {1, 2}}}, r"step 1 \(prune\) is not plain JSON"),
-    ({"transform": "prune", "plan": {"ratio": float("nan")}}, "is not plain JSON"),
-    ({"transform": "prune", "plans": {}}, "unknown field 'plans'"),
-])
-def test_a_plan_that_could_not_come_back_is_not_written(entry: dict[str, Any], message: str,
-                                                        tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"settings": {}}, "names no transform"),
+        ({"transform": "prune", "plan": {"keep": {1, 2}}}, r"step 1 \(prune\) is not plain JSON"),
+        ({"transform": "prune", "plan": {"ratio": float("nan")}}, "is not plain JSON"),
+        ({"transform": "prune", "plans": {}}, "unknown field 'plans'"),
+    ],
+)
+def test_a_plan_that_could_not_come_back_is_not_written(
+    entry: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(BadInput, match=message):
         container.save(tmp_path / "box", Net(), [entry], base="test_net")
     assert list(tmp_path.iterdir()) == []

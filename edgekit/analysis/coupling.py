@@ -115,7 +115,7 @@ class _WithEntries(nn.Module):
 
 
 def _entry_pruner(tp: Any) -> Any:
-    class EntryPruner(tp.BasePruningFunc):  # type: ignore[misc, name-defined]
+    class EntryPruner(tp.BasePruningFunc):  # type: ignore[misc]
         def prune_out_channels(self, layer: nn.Module, idxs: Any) -> nn.Module:
             return layer
 

@@ -81,7 +81,7 @@ def _dispatch(words: list[str]) -> int:
     if words[0] not in VERBS:
         raise BadInput(f"'{words[0]}' is no command. {did_you_mean(words[0], VERBS)} See: edgekit --help")
     parser, module = parser_of(words[0])
-    return module.run(parser.parse_args(words[1:]))
+    return int(module.run(parser.parse_args(words[1:])))
 
 
 def _help() -> str:

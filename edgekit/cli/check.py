@@ -45,10 +45,10 @@ def model_and_example(options: argparse.Namespace) -> tuple[Any, Any]:
 
     if subject.is_onnx(options.model):
         return options.model, None
-    data = subject.find_data(options.data) if options.data else None
+    samples = subject.find_samples(options.data) if options.data else None
     given = {"in_channels": options.input[0]} if _zoo_channels(options) else {}
-    model = subject.make_model(options.model, given, data=data)
-    return model, subject.example_for(options.model, given, data=data, shape=options.input)
+    model = subject.make_model(options.model, given, samples=samples)
+    return model, subject.example_for(options.model, given, samples=samples, shape=options.input)
 
 
 def chosen_boards(options: argparse.Namespace) -> list[str]:

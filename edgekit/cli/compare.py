@@ -32,9 +32,9 @@ def run(options: argparse.Namespace) -> int:
           [(folder, *_row(report)) for folder, report in reports],
           numbers=["metric", "drop", "p50 ms", "over fp32", "artefact", "seed"])
 
-    from edgekit.report import write_comparison
+    from edgekit.report import write_compare_html
 
-    write_comparison([report for _, report in reports], options.out, names=[folder for folder, _ in reports])
+    write_compare_html([report for _, report in reports], options.out, names=[folder for folder, _ in reports])
     say(f"page: {options.out}")
     return 0
 
@@ -47,7 +47,7 @@ def _reports(folder: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Any:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         _row(report)
@@ -68,7 +68,7 @@ def _drop(before: dict[str, Any], after: dict[str, Any]) -> float | None:
     old, new = _at(before, "metric", "value"), _at(after, "metric", "value")
     if old is None or new is None:
         return None
-    return (old - new) * (1 if after["metric"]["higher_is_better"] else -1)
+    return float(old - new) * (1 if after["metric"]["higher_is_better"] else -1)
 
 
 def _ratio(before: float | None, after: float | None) -> str | None:

@@ -58,4 +58,10 @@ def _show(result: Any, *, as_json: bool) -> None:
     if as_json:
         say_json(result.report)
         return
-    say(result.verdict, f"folder: {result.folder}")
+    from rich.console import Console
+
+    from edgekit.report import print_table
+
+    for part in result.boards.values() or [result]:
+        print_table(part.report, Console())
+        say(f"report: {part.folder / 'report.html'}", f"artefact: {part.artefact}")

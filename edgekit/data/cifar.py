@@ -129,8 +129,8 @@ def _image_dataset(variant: Variant, source: Path) -> Dataset:
     images = read_images(source)
     if len(images.classes) != variant.count:
         raise BadInput(
-            f"data '{variant.name}': '{source}' has {len(images.classes)} class folders, not {variant.count}. "
-            "Give the right archive, or use image-folder for data of your own."
+            f"data '{variant.name}': '{source}' has {len(images.classes)} class folders, "
+            f"not {variant.count}. Give the right archive, or use image-folder for data of your own."
         )
     return _dataset(variant, images[:4], images.classes)
 

@@ -47,7 +47,7 @@ def fresh(
     `run_seconds` is the shortest run. BadInput with the process's own line where it fails.
     """
     with tempfile.TemporaryDirectory(prefix="edgekit-fresh-") as folder:
-        np.savez(Path(folder) / "feeds.npz", **feeds)
+        np.savez(Path(folder) / "feeds.npz", **dict(feeds))  # type: ignore[arg-type]
         task = {
             "path": str(Path(path).resolve()),
             "feeds": str(Path(folder) / "feeds.npz"),
@@ -81,7 +81,8 @@ def _process(task: str) -> dict[str, Any]:
     if done.returncode != 0 or not lines:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise BadInput(f"profile: the fresh process failed: {last}")
-    return json.loads(lines[-1])
+    answer: dict[str, Any] = json.loads(lines[-1])
+    return answer
 
 
 def main() -> None:
@@ -102,7 +103,7 @@ def _measured(task: dict[str, Any]) -> dict[str, Any]:
     from edgekit.target import find_target
 
     target = find_target(task["target"])
-    _import_runtime(task["target"])
+    getattr(target, "import_runtime", lambda: None)()
     with np.load(task["feeds"]) as file:
         feeds = {name: file[name] for name in file.files}
     options = {"flush_to_zero": True} if task["flush_to_zero"] else {}
@@ -112,7 +113,8 @@ def _measured(task: dict[str, Any]) -> dict[str, Any]:
     loaded = now()
     runner.run(feeds)
     peak = memory("VmHWM") - before
-    call, times = caller(runner, feeds), []
+    call = caller(runner, feeds)
+    times: list[int] = []
     while not times or (len(times) < task["runs"] and now() - loaded < task["seconds"] * 1e9):
         times.append(timed(call))
     return {
@@ -120,12 +122,6 @@ def _measured(task: dict[str, Any]) -> dict[str, Any]:
         "load_seconds": (loaded - start) / 1e9,
         "run_seconds": min(times) / 1e9,
     }
-
-
-def _import_runtime(target: str) -> None:
-    """Import what the runner would import, so that the library's own memory is in the baseline."""
-    if target == "cpu":
-        import onnxruntime  # noqa: F401
 
 
 def _forget_peak() -> int:

@@ -34,7 +34,7 @@ WEIGHT_ARGUMENT: Mapping[str, tuple[int, str, int]] = {
 
 @contextmanager
 def faked(model: nn.Module, quantization: Quantization, *, learn: str = "scales", weights: str = "minmax",
-          ties: Mapping[Site, Site] | None = None, momentum: float = 0.99) -> Iterator[FakeQuantizer]:
+          ties: Mapping[Site, Site] | None = None, momentum: float = 0.95) -> Iterator[FakeQuantizer]:
     """While open, every forward of `model` computes with the sites of `quantization` fake-quantized.
 
     `learn`: activation scales get gradients ("scales", Esser et al., 2020), follow the moving average of what each
@@ -78,7 +78,7 @@ class FakeQuantizer:
     """
 
     def __init__(self, model: nn.Module, quantization: Quantization, *, learn: str = "scales",
-                 weights: str = "minmax", ties: Mapping[Site, Site] | None = None, momentum: float = 0.99) -> None:
+                 weights: str = "minmax", ties: Mapping[Site, Site] | None = None, momentum: float = 0.95) -> None:
         for value, known in ((learn, LEARN), (weights, WEIGHTS)):
             if value not in known:
                 raise BadInput(f"quantize: there is no way of learning called '{value}'. "

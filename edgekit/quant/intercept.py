@@ -154,7 +154,7 @@ class Intercept(TorchFunctionMode):
                            kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
         operation = _OPERATIONS.get(function)
-        if operation is None:
+        if operation is None or _is_bookkeeping(function, args):
             return function(*args, **kwargs)
         if operation == "silu":
             return self._silu(*args, **kwargs)
@@ -238,6 +238,11 @@ class _Leave(_Hook):
     def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if self.intercept.active:
             self.intercept.leave(self.name, output is None)
+
+
+def _is_bookkeeping(function: Function, args: tuple[Any, ...]) -> bool:
+    """An integer counted up in place, as BatchNorm does in training: no part of the graph."""
+    return function in _MUTATING and isinstance(args[0], torch.Tensor) and not args[0].is_floating_point()
 
 
 def _is_global(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

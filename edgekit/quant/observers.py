@@ -225,10 +225,10 @@ class Entropy(Histogram):
         size = np.trim_zeros(size, "b").astype(np.float64)
         if size.size > 1:
             size[0] = size[1]       # the peak at zero is exact on any grid and would drown the rest
-        bins = min(range(levels, size.size + 1, max(1, levels // 32)), default=size.size,
-                   key=lambda count: divergence(size, count, levels))
+        trials = (*range(levels, size.size, max(1, levels // 32)), size.size)
+        bins = min(trials, key=lambda count: divergence(size, count, min(levels, count)))
         threshold = bins * merge * self.width
-        return max(low, -threshold), min(high, threshold)
+        return max(min(low, 0.0), -threshold), min(max(high, 0.0), threshold)
 
 
 def divergence(size: np.ndarray, count: int, levels: int) -> float:

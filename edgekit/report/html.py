@@ -33,8 +33,10 @@ def write_compare_html(reports: Sequence[Mapping[str, Any]], path: Path | str, *
                for name, report in zip(names, reports, strict=True)]
     points = [Point(column["name"], last=True, **place) for column in columns
               if (place := _place(column["report"]["result"], "latency_ms"))]
-    plot = trade_off_svg(points, x_label="latency, median (ms)", y_label=_metric_label(reports[0]), joined=False) \
-        if len(points) > 1 else ""
+    plot = ""
+    if len(points) > 1:
+        plot = trade_off_svg(points, x_label=_AXES["latency_ms"], y_label=_metric_label(reports[0]),
+                             joined=False)
     write_text(Path(path), _render("compare.html.j2", {"columns": columns, "plot": plot}))
     return Path(path)
 
@@ -56,9 +58,11 @@ def view(report: Mapping[str, Any], *, plots: bool = True) -> dict[str, Any]:
         "axis": axis, "layers": layers_svg(layer_rows(report["operators"]))
         if plots and report["operators"] else "", "layer_count": len(report["operators"]),
         "audit_line": audit_line(report["audit"]) if report["audit"] else "",
-        "float_layers": float_layers(report), "findings": _findings(report), "not_measured": not_measured(report),
+        "float_layers": float_layers(report), "findings": _findings(report),
+        "not_measured": not_measured(report),
         "kept": [_kept(row) for row in report["kept_in_float"]], "latency": latency,
-        "measuring": _facts(report["measuring"], skip=("command",)), "environment": _facts(report["environment"]),
+        "measuring": _facts(report["measuring"], skip=("command",)),
+        "environment": _facts(report["environment"]),
         "timing": [(figures.words(name), figures.seconds(value)) for name, value in report["timing"].items()],
     }
 
@@ -69,10 +73,12 @@ def trade_off_points(report: Mapping[str, Any]) -> tuple[list[Point], str]:
     Latency where at least two of them have it, else MACs; what has no metric or no such cost is left out.
     """
     parts = [("fp32 baseline", report["baseline"]),
-             *((f"{index}. {step['name']}", step["metrics"]) for index, step in enumerate(report["steps"], 1)),
+             *((f"{place}. {step['name']}", step["metrics"])
+               for place, step in enumerate(report["steps"], 1)),
              (f"artefact ({report['result']['precision']})", report["result"])]
     for axis in ("latency_ms", "macs"):
-        places = [(label, place, part is report["result"]) for label, part in parts if (place := _place(part, axis))]
+        places = [(label, place, part is report["result"])
+                  for label, part in parts if (place := _place(part, axis))]
         if len(places) > 1:
             break
     return [Point(label, last=last, **place) for label, place, last in _merged(places)], axis
@@ -81,7 +87,7 @@ def trade_off_points(report: Mapping[str, Any]) -> tuple[list[Point], str]:
 def _merged(places: list[tuple[str, dict[str, Any], bool]]) -> list[tuple[str, dict[str, Any], bool]]:
     """The last step and the artefact are often one measurement: then they are one point."""
     if len(places) > 1 and places[-1][1] == places[-2][1]:
-        return [*places[:-2], (f"{places[-2][0]} = artefact", places[-1][1], True)]
+        return [*places[:-2], (places[-2][0], places[-1][1], True)]
     return places
 
 
@@ -130,7 +136,8 @@ def _metric_label(report: Mapping[str, Any]) -> str:
 def _step(step: Mapping[str, Any]) -> dict[str, Any]:
     change, metrics = step["change"], step["metrics"]
     show = {"params": figures.scaled, "macs": figures.scaled, "bytes": figures.size}
-    cells = {name: _arrow(change["before"][name], change["after"][name], shown) for name, shown in show.items()}
+    cells = {name: _arrow(change["before"][name], change["after"][name], shown)
+             for name, shown in show.items()}
     latency = metrics["latency_ms"]
     return {"name": step["name"], "notes": change["notes"], "metric": figures.score(metrics["metric"]),
             "of": metrics["metric"]["of"] if metrics["metric"] else metrics["not_measured"].get("metric", ""),
@@ -139,7 +146,7 @@ def _step(step: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _arrow(before: float, after: float, show: Any) -> dict[str, str]:
-    note = "" if before == after or not before else f"{100 * (after - before) / before:+.0f} %"
+    note = "" if before == after or not before else f"{100 * (after - before) / before:+.0f}\u00a0%"
     return {"value": show(after), "note": f"from {show(before)}, {note}" if note else "unchanged"}
 
 
@@ -169,7 +176,8 @@ def _names(reports: Sequence[Mapping[str, Any]]) -> list[str]:
     boards = [report["board"] for report in reports]
     if len(set(boards)) == len(boards):
         return boards
-    return [f"{report['model']} {report['result']['precision']} ({index})" for index, report in enumerate(reports, 1)]
+    return [f"{report['model']} {report['result']['precision']} ({count})"
+            for count, report in enumerate(reports, 1)]
 
 
 @lru_cache(maxsize=1)
@@ -178,8 +186,8 @@ def _environment() -> Any:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise MissingDependency("jinja2", "host", "the HTML report") from error
-    return Environment(loader=PackageLoader("edgekit.report", "."), autoescape=True, undefined=StrictUndefined,
-                       trim_blocks=True, lstrip_blocks=True)
+    return Environment(loader=PackageLoader("edgekit.report", "."), autoescape=True,
+                       undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def _render(template: str, values: Mapping[str, Any]) -> str:

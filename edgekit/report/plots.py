@@ -1,4 +1,4 @@
-"""Plots as inline SVG whose colours are CSS variables, so that they follow the page's light or dark scheme."""
+"""Plots as inline SVG whose colours are CSS variables: they follow the page's light or dark scheme."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, BEFORE, AFTER, PAPER = "#010203", "#020304", "#030405", "#040506", "#050607", "#060708"
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line", BEFORE: "--before", AFTER: "--after",
               PAPER: "--card"}
-_STYLE = {"svg.fonttype": "none", "text.parse_math": False, "font.family": "DejaVu Sans", "font.size": 10,
+_STYLE: Any = {"svg.fonttype": "none", "text.parse_math": False, "font.family": "DejaVu Sans",
+          "font.size": 10,
           "axes.edgecolor": GRID, "axes.labelcolor": MUTED, "xtick.color": MUTED, "ytick.color": MUTED,
           "text.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
           "grid.color": GRID, "grid.linewidth": 0.8, "axes.axisbelow": True, "figure.facecolor": "none",
@@ -104,8 +105,9 @@ def _label(figure: Figure, axes: Axes, points: Sequence[Point], joined: bool) ->
         for low, high in [point.cost_interval] if point.cost_interval else []:
             taken.append(Bbox.from_extents(pixel((low, 0))[0], y - 2, pixel((high, 0))[0], y + 2))
     for point in reversed(points):
-        text = axes.annotate(_short(point.label), (point.cost, point.metric), xytext=(0, 0), textcoords="offset points",
-                             fontsize=9.5, color=INK, fontweight="bold" if point.last else "normal")
+        text = axes.annotate(_short(point.label), (point.cost, point.metric), xytext=(0, 0),
+                             textcoords="offset points", fontsize=9.5, color=INK,
+                             fontweight="bold" if point.last else "normal")
         taken.append(_place(text, figure, axes, taken))
 
 
@@ -114,7 +116,8 @@ def _line_boxes(places: Sequence[Any]) -> list[Bbox]:
     from matplotlib.transforms import Bbox
 
     return [Bbox.from_extents(x - 1.5, y - 1.5, x + 1.5, y + 1.5)
-            for start, end in pairwise(places) for x, y in (start + (end - start) * step / 60 for step in range(61))]
+            for start, end in pairwise(places)
+            for x, y in (start + (end - start) * step / 60 for step in range(61))]
 
 
 _AROUND = [(side * reach, lift * reach, "left" if side > 0 else "right" if side < 0 else "center",
@@ -131,14 +134,13 @@ def _place(text: Any, figure: Figure, axes: Axes, taken: Sequence[Bbox]) -> Bbox
         text.set(position=(across, up), horizontalalignment=horizontal, verticalalignment=vertical)
         box = text.get_window_extent(renderer).padded(1)
         outside = box.x0 < frame.x0 or box.x1 > frame.x1 or box.y0 < frame.y0 or box.y1 > frame.y1
-        hidden = sum(_overlap(box, other) for other in taken) + 1e6 * outside
-        if best is None or hidden < best[0]:
-            best = (hidden, (across, up, horizontal, vertical), box)
-        if hidden == 0:
-            break
+        hidden = sum(_overlap(box, other) for other in taken)
+        cost = hidden + 0.15 * (across * across + up * up) + 1e6 * outside     # far from its point is bad too
+        if best is None or cost < best[0]:
+            best = (cost, (across, up, horizontal, vertical), box)
     across, up, horizontal, vertical = best[1]  # type: ignore[index]
     text.set(position=(across, up), horizontalalignment=horizontal, verticalalignment=vertical)
-    return best[2]  # type: ignore[index]
+    return best[2]  # type: ignore[index, no-any-return]
 
 
 def _overlap(one: Bbox, other: Bbox) -> float:

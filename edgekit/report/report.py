@@ -22,7 +22,7 @@ NO_REASON = "it was not asked for"
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of one model or artefact; a field that was not measured is None, its reason in `not_measured`.
+    """The figures of one model or artefact; what was not measured is None, its reason in `not_measured`.
 
     metric {name, value, n, ci95, higher_is_better, of}; params, macs (of one sample), bytes (of the file);
     latency_ms {min, mean, p50, p90, p99, n, threads, batch}; throughput (samples a second);
@@ -42,7 +42,7 @@ class Measured:
     @classmethod
     def of(cls, *, score: Score | None = None, cost: Cost | None = None, profile: Profile | None = None,
            bytes: int | None = None, reasons: Mapping[str, str] | None = None) -> Measured:
-        """From a score, a cost (params, MACs, bytes unless given) and a profile; `reasons` say why one is absent.
+        """From a score, a cost (its bytes unless given) and a profile; `reasons` say why a field is absent.
 
         A reason may be given for more fields than are absent; those of measured fields are left out.
         """
@@ -64,7 +64,7 @@ MEASURED_FIELDS = tuple(item.name for item in fields(Measured) if item.name != "
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step of the recipe: its change (params, MACs, bytes, notes) and what the model measured after it."""
+    """One step of the recipe: its change (params, MACs, bytes, notes) and what was measured after it."""
 
     name: str
     change: Change
@@ -81,7 +81,7 @@ class StepRecord:
 class Report:
     """Everything that report.json says. Optional fields are null where they do not apply.
 
-    `ratio` {"latency": {"value", "ci95"} or None, "size": value or None}: baseline over result, above 1 is a gain.
+    `ratio` {"latency": {"value", "ci95"} or None, "size": value or None}: baseline over result, > 1 a gain.
     `drop` {"value", "ci95"}: baseline minus result in the metric's unit, paired by sample.
     `kept_in_float` [{"layer", "reason", "int8_us", "float_us"}]; `operators` [{"layer", "operator",
     "baseline_us", "result_us"}]; `kept_because` says why fp32 was kept; `environment` names the machine, CPU,
@@ -145,7 +145,8 @@ class Report:
         return self.to_json()["verdict"]
 
 
-def paired_operators(baseline: Iterable[OperatorTime], result: Iterable[OperatorTime]) -> list[dict[str, Any]]:
+def paired_operators(baseline: Iterable[OperatorTime],
+                     result: Iterable[OperatorTime]) -> list[dict[str, Any]]:
     """Microseconds by source layer before and after, slowest first; None where a side has no such layer."""
     from edgekit.profile.operators import by_layer
 
@@ -167,7 +168,8 @@ def read_report(path: Path | str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadInput(f"report: '{path}' cannot be read: {error}. Give a folder that edgekit wrote.") from error
+        raise BadInput(f"report: '{path}' cannot be read: {error}. "
+                       "Give a folder that edgekit wrote.") from error
     validate_report(content)
     return content
 

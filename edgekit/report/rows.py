@@ -8,6 +8,7 @@ from typing import Any
 
 from edgekit.report import figures
 
+
 @dataclass(frozen=True)
 class Row:
     """A figure before and after, its change, and notes in small print below each."""
@@ -30,7 +31,7 @@ def comparison(report: Mapping[str, Any]) -> list[Row]:
               _ratio_row("MACs a sample", before["macs"], after["macs"], figures.scaled, "fewer", "more"),
               _ratio_row("peak memory", before["peak_memory_bytes"], after["peak_memory_bytes"], figures.size,
                          "smaller", "larger"),
-              _ratio_row("energy an inference", _joules(before), _joules(after), _millijoules, "less", "more")]
+              _ratio_row("energy", _joules(before), _joules(after), _millijoules, "less", "more")]
     rows = [_metric_row(report), _latency_row(report), _throughput_row(before, after), *simple]
     return [row for row in rows if row is not None]
 
@@ -88,17 +89,19 @@ def _latency_row(report: Mapping[str, Any]) -> Row:
     if ratio is not None:
         low, high = ratio["ci95"] or (ratio["value"], ratio["value"])
         good = True if low > 1 else False if high < 1 else None
-        change = f"{figures.times(ratio['value'])} as fast" if good is None else (
-            f"{figures.times(ratio['value'])} faster" if good else f"{figures.times(1 / ratio['value'])} slower")
+        factor = ratio["value"] if good is not False else 1 / ratio["value"]
+        change = f"{figures.times(factor)} { {True: 'faster', False: 'slower', None: 'as fast'}[good]}"
         note = f"95 % {low:.2f} to {high:.2f}, interleaved" if ratio["ci95"] else ""
     show = lambda value: figures.milliseconds(value["p50"] if value else None)  # noqa: E731
-    return Row("latency (median)", show(before), show(after), change, latency_note(before), latency_note(after),
-               note, good)
+    return Row("latency (median)", show(before), show(after), change,
+               latency_note(before), latency_note(after), note, good)
 
 
 def _throughput_row(before: Mapping[str, Any], after: Mapping[str, Any]) -> Row:
-    show = lambda value: figures.scaled(value, "/s")  # noqa: E731
-    return _ratio_row("throughput (samples)", before["throughput"], after["throughput"], show, "less", "more",
+    def show(value: float | None) -> str:
+        return figures.NOTHING if value is None else f"{figures.significant(value)}/s"
+
+    return _ratio_row("samples a second", before["throughput"], after["throughput"], show, "less", "more",
                       more_is_better=True)
 
 

@@ -29,11 +29,13 @@ def print_table(report: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     if report["audit"] is not None:
         console.print(Text(audit_line(report["audit"]), style="dim"))
-    console.print(Text(report["verdict"], style="bold green" if gained(report) and not report["missed"] else "bold yellow"))
+    good = gained(report) and not report["missed"]
+    console.print(Text(report["verdict"], style="bold green" if good else "bold yellow"))
 
 
 def audit_line(audit: Mapping[str, Any]) -> str:
     """How many operators the runtime computes in integers and in float, and stray Q/DQ nodes."""
     integer = audit.get("integer_compute_nodes")
     first = f"{integer} compute operators run in integers, " if integer is not None else ""
-    return f"{first}{audit['float_compute_nodes']} in float, {audit['stray_qdq']} stray quantize/dequantize nodes"
+    stray = f"{audit['stray_qdq']} stray quantize/dequantize nodes"
+    return f"{first}{audit['float_compute_nodes']} in float, {stray}"

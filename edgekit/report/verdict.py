@@ -30,7 +30,7 @@ def gained(report: Mapping[str, Any]) -> bool:
 
 
 def missed_budgets(report: Mapping[str, Any]) -> list[str]:
-    """What of the budget the result does not keep, a phrase each; a limit that could not be checked is missed.
+    """What of the budget the result does not keep, a phrase each; a limit that was not checked is missed.
 
     Known limits: latency_ms (the median), max_drop (in the metric's unit), max_bytes, and macs, params,
     peak_memory_bytes (all upper limits).
@@ -68,7 +68,7 @@ def _budgeted(report: Mapping[str, Any], name: str) -> tuple[float | None, Any]:
 
 def _reason(report: Mapping[str, Any], name: str) -> str:
     if name == "max_drop":
-        return report["not_measured"].get("drop") or report["result"]["not_measured"].get("metric") or "no metric"
+        return report["not_measured"].get("drop", "there is no metric")
     return report["result"]["not_measured"].get(name.removeprefix("max_")) or "it was not measured"
 
 
@@ -76,8 +76,10 @@ def _no_gain(report: Mapping[str, Any]) -> str:
     result = report["result"]
     because = report["kept_because"]
     if because is None:
-        because = f"nothing made it faster or smaller ({_speed(report)}, {_size(report) or 'of the same size'})"
-    return f"No gain on {machine(report)}: {result['precision']} is kept because {because}, {_quality(report)}"
+        size = _size(report) or "of the same size"
+        because = f"nothing made it faster or smaller ({_speed(report)}, {size})"
+    kept = f"{result['precision']} is kept because {because}"
+    return f"No gain on {machine(report)}: {kept}, {_quality(report)}"
 
 
 def _faster(report: Mapping[str, Any]) -> bool:

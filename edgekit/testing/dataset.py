@@ -26,7 +26,7 @@ def check_dataset(dataset: Any) -> list[Row]:
     ])
 
 
-def _is_data(data: Any) -> str:
+def _is_data(data: Data) -> str:
     need(isinstance(data, Data), f"it is a {type(data).__name__}; return edgekit.Data or an edgekit.data "
                                  "Dataset")
     return data.name

@@ -22,9 +22,10 @@ def sample_network() -> nn.Module:
 
         def __init__(self) -> None:
             super().__init__()
-            conv = lambda inputs, bias: nn.Conv2d(inputs, 32, 3, padding=1, bias=bias)  # noqa: E731
-            self.stem = nn.Sequential(conv(3, False), nn.BatchNorm2d(32), nn.ReLU())
-            self.branch = nn.Sequential(conv(32, True), nn.ReLU(), conv(32, True))
+            first = nn.Conv2d(3, 32, 3, padding=1, bias=False)
+            second, third = (nn.Conv2d(32, 32, 3, padding=1) for _ in range(2))
+            self.stem = nn.Sequential(first, nn.BatchNorm2d(32), nn.ReLU())
+            self.branch = nn.Sequential(second, nn.ReLU(), third)
             self.head = nn.Linear(32, 4)
 
         def forward(self, x: Any) -> Any:

@@ -69,7 +69,8 @@ def _agrees(target: Any) -> str:
 
     def gap(path: Path, graph: Any) -> float:
         got = next(iter(target.runner(path).run(feeds).values()))
-        return float(np.abs(got - ReferenceEvaluator(graph).run(None, feeds)[0]).max())
+        want: Any = ReferenceEvaluator(graph).run(None, feeds)
+        return float(np.abs(got - want[0]).max())
 
     worst = _exported(target, gap)
     need(worst < 1e-3, f"outputs differ by {worst:.2g}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from edgekit.testing.row import Row, fail, named, need, run_checks
 from edgekit.testing.sample import sample_job, sample_network
 
 if TYPE_CHECKING:
-    from torch import nn
 
     from edgekit.transforms.base import Transform
 
@@ -34,7 +32,8 @@ def check_transform(step: Transform) -> list[Row]:
 
 
 def _frozen(step: Any) -> str:
-    need(is_dataclass(step) and type(step).__dataclass_params__.frozen,  # type: ignore[attr-defined]
+    parameters = getattr(type(step), "__dataclass_params__", None)
+    need(parameters is not None and parameters.frozen,
           "decorate the class with @dataclass(frozen=True)")
     return type(step).__name__
 
@@ -107,6 +106,6 @@ def _plain_modules(step: Any) -> str:
     return "no foreign class, no hook"
 
 
-def _applied(step: Any) -> tuple[nn.Module, Any]:
+def _applied(step: Transform) -> tuple[Any, Any]:
     with tempfile.TemporaryDirectory(prefix="edgekit-conformance-") as folder:
         return step.apply(sample_network(), sample_job(Path(folder)))

@@ -86,7 +86,7 @@ CRITERIA: dict[str, Criterion] = {
 
 def labelled(batches: Iterable[Any], count: int) -> tuple[Any, ...]:
     """The first `count` (input, target) pairs of the training data."""
-    found = []
+    found: list[Any] = []
     for batch in batches:
         if len(found) == count:
             break
@@ -124,7 +124,7 @@ def _norm_scales(model: nn.Module, group: Group) -> torch.Tensor | None:
     return _mean_over_members(found, group.width)
 
 
-def output_rows(module: nn.Module) -> torch.Tensor:
+def output_rows(module: Any) -> torch.Tensor:
     """The weights of a convolution or linear layer as [outputs, weights of one output]."""
     weight = module.weight.detach().cpu()
     if not getattr(module, "transposed", False):
@@ -168,7 +168,7 @@ def _gate_gradient(model: nn.Module, group: Group, gradients: dict[str, torch.Te
     return total
 
 
-def _input_sums(module: nn.Module, product: torch.Tensor) -> torch.Tensor:
+def _input_sums(module: Any, product: torch.Tensor) -> torch.Tensor:
     """Sums of a tensor shaped like the weight over all weights that read one input channel, [inputs]."""
     if getattr(module, "transposed", False):
         return product.flatten(1).sum(dim=1)
@@ -176,5 +176,5 @@ def _input_sums(module: nn.Module, product: torch.Tensor) -> torch.Tensor:
     return torch.cat([part.transpose(0, 1).flatten(1).sum(dim=1) for part in parts])
 
 
-def _module(model: nn.Module, member: Member) -> nn.Module | None:
+def _module(model: nn.Module, member: Member) -> Any:
     return None if member.side.startswith("parameter:") else model.get_submodule(member.layer)

@@ -59,12 +59,16 @@ def uniform_widths(
 
     Raises BadInput naming the layer whose final width would be 0 steps.
     """
+    finals = {
+        group.root: widths[group.root].nearest((1 - ratio) * widths[group.root].original) for group in groups
+    }
+    missed = [group for group in groups if finals[group.root] == 0]
+    if missed:
+        tightest = min(missed, key=lambda group: widths[group.root].original / widths[group.root].step)
+        raise BadInput(_unreachable(model, tightest, widths[tightest.root], ratio))
     for group in groups:
         width = widths[group.root]
-        final = width.nearest((1 - ratio) * width.original)
-        if final == 0:
-            raise BadInput(_unreachable(model, group, width, ratio))
-        exact = width.original - part * (width.original - final)
+        exact = width.original - part * (width.original - finals[group.root])
         width.now = min(width.now, math.ceil(exact / width.blocks) * width.blocks)
 
 
@@ -107,7 +111,7 @@ def _unreachable(model: nn.Module, group: Group, width: Width, ratio: float) -> 
         f"this board's multiple of {width.step}"
         if width.step == width.multiple
         else f"{width.step}, the least that the multiple of {width.multiple} and its {width.blocks} equal "
-             f"parts allow"
+        f"parts allow"
     )
     top = group.root.split(".")[0]
     return (

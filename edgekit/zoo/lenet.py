@@ -7,6 +7,7 @@ import itertools
 import torch
 from torch import nn
 
+from edgekit.errors import BadInput
 from edgekit.zoo.norm import positive
 
 
@@ -39,4 +40,6 @@ def gn_lenet(
 ) -> nn.Module:
     """GN-LeNet for [n, 3, 32, 32]; Hsieh, Phanishayee, Mutlu, Gibbons 2020. `width` is even."""
     positive("width", width)
-    return GnLeNet(width + width % 2, num_classes, in_channels, image_size)
+    if width % 2:
+        raise BadInput(f"width: {width} does not split into the two groups of gn_lenet. Give an even number.")
+    return GnLeNet(width, num_classes, in_channels, image_size)

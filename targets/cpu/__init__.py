@@ -47,6 +47,10 @@ class CpuTarget:
 
         return guard(path, feeds)
 
+    def import_runtime(self) -> None:
+        """Import what a runner needs, so that a measurement of memory can leave the library itself out."""
+        import onnxruntime  # noqa: F401
+
     def runner(self, path: Path, *, threads: int = 1, flush_to_zero: bool = False) -> OrtRunner:
         """The file, loaded."""
         from targets.cpu.runtime import OrtRunner

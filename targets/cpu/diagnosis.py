@@ -7,33 +7,28 @@ apply.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
-
-import numpy as np
-import onnx
+from collections.abc import Callable
 
 from edgekit.target import Finding
 from targets.cpu.caps import ARITHMETIC, MOVEMENT
+from targets.cpu.file_findings import whole_file
 from targets.cpu.nodes import HEAVY, PAIRS, Graph, Node
+from targets.cpu.pairs import (
+    ACTIVATIONS,
+    LOWEST,
+    REQUANTIZE,
+    between_pairs,
+    consumers_of_value,
+    data_inputs,
+    finding,
+    is_signed,
+    only_taker,
+    quantized_outputs,
+    version,
+    zero_point,
+)
 
 Cause = tuple[str, str]
-INT8 = onnx.TensorProto.INT8
-LOWEST = {onnx.TensorProto.INT8: -128, onnx.TensorProto.UINT8: 0}
-ACTIVATIONS = frozenset({"Relu", "Clip"})
-# Input positions that hold activations where it is not all of them.
-DATA_INPUTS = {
-    "Conv": 1,
-    "ConvTranspose": 1,
-    "Gemm": 1,
-    "BatchNormalization": 1,
-    "Resize": 1,
-    "Clip": 1,
-    "Pad": 1,
-}
-REQUANTIZE = (
-    "Quantize activations as uint8 with int8 weights (onnxruntime's quantize_static: "
-    "activation_type=QUInt8, weight_type=QInt8)."
-)
 FUSE = "Fuse the BatchNormalization into the weights before quantizing (edgekit does when it exports)."
 
 
@@ -43,22 +38,18 @@ def diagnose(source: Graph, optimized: Graph, placement: dict[str, str]) -> list
         node.operator in PAIRS or node.operator.startswith(("QLinear", "DynamicQuantize", "QGemm"))
         for node in source.nodes
     )
-    findings = list(_whole_file(source, optimized, placement, quantized))
+    findings = list(whole_file(source, optimized, placement, quantized))
     for node in source.compute():
         if node.operator == "BatchNormalization" and placement[node.name] == "float":
-            findings.append(_finding(node, *_batchnorm(source, node)))
+            findings.append(finding(node, *_batchnorm(source, node)))
         elif quantized and placement[node.name] == "float" and _matters(source, node):
-            findings.append(_finding(node, *_cause(source, node)))
+            findings.append(finding(node, *_cause(source, node)))
     return findings
-
-
-def _finding(node: Node, what: str, remedy: str, severity: str = "warning") -> Finding:
-    return Finding(severity, node.name, node.layer, what, remedy)
 
 
 def _matters(graph: Graph, node: Node) -> bool:
     """Whether a float node costs: shapes and constants do not, nor does moving float values."""
-    if _between_pairs(graph, node):
+    if between_pairs(graph, node):
         return True
     moves = node.operator in MOVEMENT - {"MaxPool", "ReduceMax", "Resize"} or node.operator in (
         "Shape",
@@ -74,17 +65,11 @@ def _cause(graph: Graph, node: Node) -> Cause:
         if cause is not None:
             return f"{node.operator} runs in float: {cause[0]}", cause[1]
     return (
-        f"{node.operator} runs in float: onnxruntime {_version()} did not fuse its Q/DQ pairs, for a "
+        f"{node.operator} runs in float: onnxruntime {version()} did not fuse its Q/DQ pairs, for a "
         "reason that "
         "this audit does not know",
         "Leave the layer out of quantization, so that its Q/DQ pairs cost nothing.",
     )
-
-
-def _version() -> str:
-    import onnxruntime
-
-    return str(onnxruntime.__version__)
 
 
 # --- rules on one node
@@ -123,7 +108,7 @@ def _no_kernel(graph: Graph, node: Node) -> Cause | None:
 
 
 def _float_input(graph: Graph, node: Node) -> Cause | None:
-    for name in _data(node):
+    for name in data_inputs(node):
         maker = graph.maker(name)
         if maker is not None and maker.operator == "DequantizeLinear":
             continue
@@ -145,19 +130,15 @@ def _float_weight(graph: Graph, node: Node) -> Cause | None:
     return None
 
 
-def _output_axis(node: Node, rank: int) -> int:
-    if node.operator == "Gemm":
-        return 0 if node.attributes.get("transB", 0) else 1
-    return {"Conv": 0, "ConvTranspose": 1}.get(node.operator, rank - 1)
-
-
 def _symmetric_after_relu(graph: Graph, node: Node) -> Cause | None:
     """Convolution, ReLU, int8 around zero point 0: the ReLU stays, and fuses into a float convolution."""
-    relu = node if node.operator in ACTIVATIONS else _only(graph, node)
-    after = _only(graph, relu) if relu is not None and relu.operator in ACTIVATIONS else None
+    relu = node if node.operator in ACTIVATIONS else only_taker(graph, node)
+    if relu is None or relu.operator not in ACTIVATIONS:
+        return None
+    after = only_taker(graph, relu)
     if after is None or after.operator != "QuantizeLinear":
         return None
-    kind, zero = _zero_point(graph, after)
+    kind, zero = zero_point(graph, after)
     if kind is None or zero == LOWEST.get(kind):
         return None
     return (
@@ -174,11 +155,11 @@ def _signed_fork(graph: Graph, node: Node) -> Cause | None:
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return None
-    for tensor in [*_data(node), *_quantized_outputs(graph, node)]:
+    for tensor in [*data_inputs(node), *quantized_outputs(graph, node)]:
         pair = graph.maker(tensor)
-        if pair is None or pair.operator != "DequantizeLinear" or not _signed(graph, pair):
+        if pair is None or pair.operator != "DequantizeLinear" or not is_signed(graph, pair):
             continue
-        consumers = _consumers_of_value(graph, pair)
+        consumers = consumers_of_value(graph, pair)
         if len(consumers) > 1:
             named = ", ".join(f"'{item.name}'" for item in consumers[:3])
             return (
@@ -216,7 +197,7 @@ def _float_output(graph: Graph, node: Node) -> Cause | None:
 
 
 def _two_scales(graph: Graph, node: Node) -> Cause | None:
-    if node.operator in MOVEMENT and _between_pairs(graph, node):
+    if node.operator in MOVEMENT and between_pairs(graph, node):
         return (
             "it moves values between two scales, so they are dequantized before it and quantized after it",
             "Give its input and its output the same scale and zero point.",
@@ -227,10 +208,10 @@ def _two_scales(graph: Graph, node: Node) -> Cause | None:
 def _mixed_types(graph: Graph, node: Node) -> Cause | None:
     kinds = {
         kind
-        for name in _data(node)
+        for name in data_inputs(node)
         if (pair := graph.maker(name)) is not None
         and pair.operator == "DequantizeLinear"
-        and (kind := _zero_point(graph, pair)[0]) is not None
+        and (kind := zero_point(graph, pair)[0]) is not None
     }
     if len(kinds) > 1:
         return (
@@ -271,159 +252,3 @@ def _batchnorm(graph: Graph, node: Node) -> Cause:
     if before is not None and before.family == "Gemm":
         return f"BatchNormalization runs by itself: onnxruntime does not fuse it into {before.operator}", FUSE
     return "BatchNormalization runs by itself: no convolution alone feeds it", FUSE
-
-
-# --- what the rules read
-
-
-def _data(node: Node) -> list[str]:
-    if node.operator == "Where":
-        return node.inputs[1:]
-    return [name for name in node.inputs[: DATA_INPUTS.get(node.operator, len(node.inputs))] if name]
-
-
-def _only(graph: Graph, node: Node) -> Node | None:
-    takers = graph.takers(node)
-    return takers[0] if len(takers) == 1 else None
-
-
-def _zero_point(graph: Graph, pair: Node) -> tuple[int | None, int | None]:
-    """(data type, value) of a pair's zero point; an absent one is uint8 zero."""
-    if len(pair.inputs) < 3 or not pair.inputs[2]:
-        return onnx.TensorProto.UINT8, 0
-    value = graph.value(pair.inputs[2])
-    return graph.kind(pair.inputs[2]), None if value is None else int(np.ravel(value)[0])
-
-
-def _signed(graph: Graph, pair: Node) -> bool:
-    return pair.inputs[0] not in graph.initializers and _zero_point(graph, pair)[0] == INT8
-
-
-def _consumers_of_value(graph: Graph, pair: Node) -> list[Node]:
-    """Everything that takes the quantized tensor, through any of its DequantizeLinear twins."""
-    twins = [node for node in graph.consumers.get(pair.inputs[0], []) if node.operator == "DequantizeLinear"]
-    return [taker for twin in twins for taker in graph.takers(twin)]
-
-
-def _between_pairs(graph: Graph, node: Node) -> bool:
-    maker, taker = graph.maker(node.inputs[0]) if node.inputs else None, _only(graph, node)
-    return (
-        maker is not None
-        and taker is not None
-        and (maker.operator, taker.operator) == ("DequantizeLinear", "QuantizeLinear")
-    )
-
-
-def _quantized_outputs(graph: Graph, node: Node) -> list[str]:
-    """The dequantized forms of a node's output, an absorbed activation passed over."""
-    takers = graph.takers(node)
-    if len(takers) == 1 and takers[0].operator in ACTIVATIONS:
-        takers = graph.takers(takers[0])
-    return [
-        name
-        for taker in takers
-        if taker.operator == "QuantizeLinear"
-        for twin in graph.takers(taker)
-        for name in twin.outputs
-    ]
-
-
-# --- rules on the whole file
-
-
-def _whole_file(
-    source: Graph, optimized: Graph, placement: dict[str, str], quantized: bool
-) -> Iterator[Finding]:
-    file = Node("", "", "", "", [], [])
-    halves = [
-        name for name, proto in source.initializers.items() if proto.data_type == onnx.TensorProto.FLOAT16
-    ]
-    if not quantized and halves:
-        casts = sum(node.operator == "Cast" for node in optimized.nodes)
-        yield _finding(
-            file,
-            f"the file is fp16: the CPU computes in fp32 and converts with {casts} Cast nodes",
-            "Use fp16 for the file's size alone; for speed, quantize to int8.",
-        )
-    elif not quantized:
-        yield _finding(
-            file,
-            "the file holds no quantization: everything runs in float",
-            "Quantize it (edgekit compress), or take it as the fp32 baseline.",
-            "note",
-        )
-    if quantized and source.opset < 13:
-        yield _finding(
-            file,
-            f"the opset {source.opset} is too old: Q/DQ per channel came with 13",
-            "Export with opset 13 or later.",
-        )
-    yield from _dynamic(source)
-    yield from _operator_form(source)
-    yield from _float_constants(source, placement)
-    yield from _wrong_axes(source)
-
-
-def _dynamic(source: Graph) -> Iterator[Finding]:
-    for node in source.nodes:
-        if node.operator in ("DynamicQuantizeLinear", "DynamicQuantizeMatMul"):
-            yield _finding(
-                node,
-                "dynamic quantization: the scale is computed anew in every run",
-                "Calibrate and quantize statically (edgekit compress with a quantize step).",
-            )
-
-
-def _operator_form(source: Graph) -> Iterator[Finding]:
-    """QLinear operators on signed activations have slow kernels on x86, and are never converted."""
-    for node in source.nodes:
-        zero = {"QLinearConv": 2, "QLinearMatMul": 2}.get(node.operator)
-        if zero is not None and len(node.inputs) > zero and source.kind(node.inputs[zero]) == INT8:
-            yield _finding(
-                node,
-                f"{node.operator} on signed activations: on x86 its kernel is slower than fp32",
-                REQUANTIZE,
-            )
-
-
-def _float_constants(source: Graph, placement: dict[str, str]) -> Iterator[Finding]:
-    """onnxruntime 1.32 rounds a float weight or bias while loading; older ones keep the layer in float."""
-    for node in source.compute():
-        if (
-            node.family not in HEAVY
-            or placement[node.name] != "integer"
-            or node.operator.startswith("QLinear")
-        ):
-            continue
-        parts = [
-            part
-            for part, name in zip(("weight", "bias"), node.inputs[1:3], strict=False)
-            if source.kind(name) == onnx.TensorProto.FLOAT
-        ]
-        if parts:
-            named = " and ".join(parts)
-            yield _finding(
-                node,
-                f"its {named} is stored in float: onnxruntime {_version()} rounds it while loading, older "
-                "versions leave the layer in float",
-                "Store weights as int8, and the bias as int32 with scale = input scale times weight scale.",
-                "note",
-            )
-
-
-def _wrong_axes(source: Graph) -> Iterator[Finding]:
-    """onnxruntime ignores the axis and takes the scales for output channels: wrong, without a word."""
-    for node in source.compute():
-        pair = source.maker(node.inputs[1]) if node.family in HEAVY and len(node.inputs) > 1 else None
-        if pair is None or pair.operator != "DequantizeLinear" or pair.inputs[0] not in source.initializers:
-            continue
-        rank = len(source.initializers[pair.inputs[0]].dims)
-        axis, right = int(pair.attributes.get("axis", 1)) % rank, _output_axis(node, rank)
-        if np.size(source.value(pair.inputs[1])) > 1 and axis != right:
-            yield _finding(
-                node,
-                f"its weight has scales along axis {axis}, but its output channels are axis {right}: "
-                "onnxruntime takes the scales for output channels, and the results are wrong",
-                f"Quantize the weight per output channel (axis {right}), or per tensor.",
-                "error",
-            )

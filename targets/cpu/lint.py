@@ -148,7 +148,7 @@ def output_channels(graph: Graph, node: Node) -> int | None:
     """The output channels of a convolution or matrix product with a constant weight, else None."""
     if node.family not in HEAVY or len(node.inputs) < 2 or node.inputs[1] not in graph.initializers:
         return None
-    shape = list(graph.initializers[node.inputs[1]].dims)
+    shape = [int(size) for size in graph.initializers[node.inputs[1]].dims]
     if len(shape) < 2:
         return None
     if node.operator == "ConvTranspose":

@@ -138,10 +138,11 @@ def unique_names(protos: Sequence[Any]) -> list[str]:
 
 
 def layer_of(proto: Any) -> str:
-    """The source layer: edgekit's site, torch's module path, else the node's name."""
-    facts = {entry.key: entry.value for entry in proto.metadata_props}
-    if "edgekit.site" in facts:
-        return facts["edgekit.site"]
+    """The source layer: edgekit's own mark, else torch's module path, else the node's name."""
+    facts: dict[str, str] = {entry.key: entry.value for entry in proto.metadata_props}
+    for key in ("edgekit.layer", "edgekit.site"):
+        if facts.get(key):
+            return facts[key]
     scopes = _scopes(facts.get("pkg.torch.onnx.name_scopes", "[]"))
     return next((scope for scope in (*scopes[-2::-1], *scopes[-1:]) if scope), proto.name)
 

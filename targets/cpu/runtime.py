@@ -119,7 +119,8 @@ class OrtRunner:
     def _trace(self) -> list[dict[str, Any]]:
         path = Path(self._session.end_profiling())
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+            return events
         finally:
             path.unlink()
             if self._folder is not None:
@@ -175,14 +176,14 @@ def _why_not_loaded(path: Path, error: Exception) -> str:
             f"{path}: onnxruntime has no CPU kernel for {missing.group(1)} at node '{missing.group(2)}'. "
             "Replace the operation, or keep that layer out of the precision that needs it."
         )
-    unknown = re.search(r"No Op registered for (\S+) with domain_version of (\d+)", text)
-    if unknown is None:
-        unknown = re.search(r"([\w.]+:\w+)\(-?(\d+)\) is not a registered function/op", text)
+    unknown = re.search(
+        r'In Node, \("([^"]*)", (\w+), "([^"]*)".* Error No (?:Op registered|opset import)', text
+    )
     if unknown:
+        node, operator, domain = unknown.groups()
         return (
-            f"{path}: onnxruntime does not know the operator {unknown.group(1)} (version "
-            f"{unknown.group(2)}). "
-            "Export with standard ONNX operators."
+            f"{path}: onnxruntime does not know the operator {domain + ':' if domain else ''}{operator} at "
+            f"node '{node}', in this opset. Export with standard ONNX operators."
         )
     if type(error).__name__ == "InvalidProtobuf":
         return f"{path}: this is not an ONNX file, or it is cut off. Export it again."

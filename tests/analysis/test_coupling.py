@@ -128,7 +128,7 @@ def test_what_is_tied_to_an_input_says_so():
 def test_layers_are_found_by_path_and_glob():
     model = settled(Residual)
     assert find_layer(model, "down.1", where="here") is model.down[1]
-    with pytest.raises(BadInput, match="here: the model has no layer 'dwn.1'. Did you mean 'down.1'"):
+    with pytest.raises(BadInput, match=r"here: the model has no layer 'dwn.1'. Did you mean 'down.1'"):
         find_layer(model, "dwn.1", where="here")
     assert matching(["a", "a.0", "b.0"], ("a",), where="here") == {"a", "a.0"}
     assert matching(["a.0", "b.0"], ("*.0",), where="here") == {"a.0", "b.0"}

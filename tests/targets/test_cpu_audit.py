@@ -287,6 +287,8 @@ def test_site_and_scopes_name_the_layer():
     assert layer_of(node) == "relu"
     entry.value = "broken ["
     assert layer_of(node) == "node_conv"
+    entry.key, entry.value = "edgekit.layer", "block.conv"
+    assert layer_of(node) == "block.conv"
     entry.key, entry.value = "edgekit.site", "block.conv/conv#0:output"
     assert layer_of(node) == "block.conv/conv#0:output"
 

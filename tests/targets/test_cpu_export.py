@@ -157,3 +157,15 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
 def test_an_unknown_precision_is_refused(tmp_path):
     with pytest.raises(BadInput, match="'int3' is not one of"):
         TARGET.export(residual(), Quantization(precision="int3"), VNNI, tmp_path / "m.onnx")
+
+
+def test_fp16_export_runs_and_agrees(tmp_path):
+    pytest.importorskip("edgekit.quant.half")
+    feeds = {"x": np.random.default_rng(0).normal(size=(1, 16, 8, 8)).astype(np.float32)}
+    results = []
+    for name, quantization in (("fp32", None), ("fp16", Quantization(precision="fp16"))):
+        artefact = TARGET.export(residual(), quantization, VNNI, tmp_path / f"{name}.onnx")
+        assert artefact.precision == name
+        results.append(TARGET.runner(artefact.path).run(feeds)["head_out"].astype(np.float32))
+    assert (tmp_path / "fp16.onnx").stat().st_size < 0.6 * (tmp_path / "fp32.onnx").stat().st_size
+    np.testing.assert_allclose(results[1], results[0], rtol=0.02, atol=0.02)

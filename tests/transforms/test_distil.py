@@ -138,7 +138,7 @@ def test_values_match_regression_outputs():
     student = settled(Transposed)
     before = sum(F.mse_loss(student(x), teacher(x)).item() for x, _ in data)
     job = job_for(data, loss=mean_squared_error, original=teacher)
-    student, _ = Distil(epochs=20, weight=1.0, match="values", lr=1e-2).apply(student, job)
+    student, _ = Distil(epochs=20, weight=1.0, match=r"values", lr=1e-2).apply(student, job)
     assert sum(F.mse_loss(student(x), teacher(x)).item() for x, _ in data) < 0.3 * before
 
 
@@ -194,9 +194,9 @@ def test_bad_settings_get_one_line(fields, message):
 
 
 def test_without_an_original_or_a_backward_pass_it_says_so():
-    with pytest.raises(BadInput, match="no original model"):
+    with pytest.raises(BadInput, match=r"no original model"):
         Distil(epochs=1).apply(settled(Chain), job_for(batches()))
-    with pytest.raises(BadInput, match="the teacher taught nothing"):
+    with pytest.raises(BadInput, match=r"the teacher taught nothing"):
         Distil(epochs=1).apply(
             settled(Chain), job_for(batches(), original=settled(Chain), fit=lambda m, d, h: m)
         )

@@ -185,11 +185,11 @@ def test_bad_data_gets_one_line(data, message):
 
 def test_bad_weights_and_optimizers_get_one_line():
     model = settled(Residual)
-    with pytest.raises(BadInput, match="'rmsprop' is unknown. Choose adamw or sgd"):
+    with pytest.raises(BadInput, match=r"'rmsprop' is unknown. Choose adamw or sgd"):
         make_fit(cross_entropy)(model, batches(), Hooks(epochs=1, optimizer="rmsprop"))
     with torch.no_grad():
         model.fc.weight[0, 0] = torch.nan
-    with pytest.raises(BadInput, match="weights 'fc.weight' hold NaN"):
+    with pytest.raises(BadInput, match=r"weights 'fc.weight' hold NaN"):
         make_fit(cross_entropy)(model, batches(), Hooks(epochs=1))
 
 
@@ -224,5 +224,5 @@ def test_progress_is_what_was_asked_for():
         assert isinstance(make_progress(), Silent)
     with show_progress("lines"):
         assert isinstance(make_progress(), Lines)
-    with pytest.raises(BadInput, match="Choose auto"), show_progress("loud"):
+    with pytest.raises(BadInput, match=r"Choose auto"), show_progress("loud"):
         pass

