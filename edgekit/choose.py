@@ -6,6 +6,7 @@ turns on the clock. A quantized file is taken only if its speed-up over fp32 has
 
 from __future__ import annotations
 
+import glob
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import onnx
 from edgekit.profile import clock as clocks
 from edgekit.profile.interleave import Timing, interleave, ratio
 from edgekit.profile.latency import caller
-from edgekit.quant.placement import place
+from edgekit.quant.placement import WEIGHTED, place, site_of
 from edgekit.quant.quantization import Quantization
 from edgekit.target import Board, Target
 
@@ -88,13 +89,13 @@ def restricted(graph: onnx.ModelProto, quantization: Quantization, caps: Any,
     """The quantization without some layers: the sites that are left when they stay in float, or None if none is."""
     if not float_layers:
         return quantization
-    placement = place(graph, caps, exclude=float_layers)
-    weights = {site: quantization.weights[site] for site, _ in placement.weights.values() if site in quantization.weights}
+    placement = place(graph, caps, exclude=tuple(glob.escape(layer) for layer in float_layers))
+    of_tensor = {node.input[1]: site for node in graph.graph.node if node.op_type in WEIGHTED
+                 for site in [site_of(node, "weight")] if site in quantization.weights}
+    weights = {of_tensor[name]: quantization.weights[of_tensor[name]] for name in placement.weights if name in of_tensor}
     activations = {site: quantization.activations[site] for site in placement.activations.values()
                    if site in quantization.activations}
-    if not weights or len(activations) < len(placement.activations):
-        return None
-    return Quantization(quantization.precision, activations, weights)
+    return Quantization(quantization.precision, activations, weights) if weights else None
 
 
 def time_files(files: Mapping[str, Path], target: Target, feeds: Mapping[str, np.ndarray], *, threads: int = 1,

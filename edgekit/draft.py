@@ -72,7 +72,8 @@ def _refuse_misfit(graph: Any, model: str, samples: Samples) -> None:
     spec = signature_of(graph).inputs[0]
     sample = tuple(samples.first().shape)
     if not spec.fits(sample):
-        raise BadInput(f"init: '{model}' takes {spec.name} {list(spec.shape)}, but a sample of '{samples.name}' is "
+        raise BadInput(f"init: '{model}' takes {spec.name} {list(spec.shape)}, but a sample of "
+                       f"'{samples.name}' is "
                        f"{list(sample)}. Give other --data.")
 
 

@@ -23,47 +23,51 @@ def override(document: Document, text: str) -> None:
 
 
 def _set(container: Any, parts: list[str], value: Any, place: str) -> tuple[Any, ...]:
-    here = _resolve(container, parts[0], place)
+    if isinstance(container, list):
+        index, name = _find(container, parts[0], place)
+        if len(parts) == 1:
+            container[index] = value
+            return (index,)
+        rest = parts[1:] if name in ("", parts[1]) else [name, *parts[1:]]
+        return (index, *_set(_opened(container, index, name), rest, value, place))
     if len(parts) == 1:
-        container[here[0]] = value
-        return here[:1]
-    if isinstance(container, list) and len(here) == 2:
-        item = _as_mapping(container, here[0], here[1])
-        return (here[0], *_set(item, [here[1], *parts[1:]], value, place))
-    _as_container(container, here[0], parts[1], place)
-    return (here[0], *_set(container[here[0]], parts[1:], value, place))
+        container[parts[0]] = value
+        return (parts[0],)
+    _make_room(container, parts[0], parts[1], place)
+    return (parts[0], *_set(container[parts[0]], parts[1:], value, place))
 
 
-def _resolve(container: Any, part: str, place: str) -> tuple[Any, ...]:
-    """The key or index that a word means here; for a list item found by its name, (index, name)."""
-    if isinstance(container, dict):
-        return (part,)
-    if part.isdigit() and int(part) < len(container):
-        return (int(part),)
-    names = [item if isinstance(item, str) else next(iter(item), "") if isinstance(item, dict) else ""
-             for item in container]
+def _find(items: list[Any], part: str, place: str) -> tuple[int, str]:
+    """(index, name) of the list item that a word means: by number, or by the name of a one-key item."""
+    names = [_name(item) for item in items]
+    if part.isdecimal() and int(part) < len(items):
+        return int(part), names[int(part)]
     matches = [index for index, name in enumerate(names) if name == part]
     if not matches:
-        raise BadInput(f"{place}: there is no '{part}' to set. "
-                       f"{did_you_mean(part, [str(n) for n in names if n])}")
+        known = [name for name in names if name]
+        raise BadInput(f"{place}: there is no '{part}' to set. {did_you_mean(part, known)}")
     if len(matches) > 1:
         raise BadInput(f"{place}: '{part}' occurs {len(matches)} times. Name one by its number: "
                        f"{', '.join(str(index) for index in matches)}.")
-    return (matches[0], part)
+    return matches[0], part
 
 
-def _as_mapping(container: list[Any], index: int, name: str) -> Any:
-    """A list item written as a bare name, opened so that it can take settings."""
-    if isinstance(container[index], str):
-        container[index] = {name: {}}
-    if container[index][name] is None:
-        container[index][name] = {}
-    return container[index]
+def _name(item: Any) -> str:
+    if isinstance(item, dict) and len(item) == 1:
+        return str(next(iter(item)))
+    return item if isinstance(item, str) else ""
 
 
-def _as_container(container: Any, key: Any, inner: str, place: str) -> None:
+def _opened(items: list[Any], index: int, name: str) -> Any:
+    """A list item; one written as a bare name is opened, so that it can take settings."""
+    if isinstance(items[index], str):
+        items[index] = {name: {}}
+    return items[index]
+
+
+def _make_room(container: dict[Any, Any], key: str, inner: str, place: str) -> None:
     """Make `container[key]` able to hold `inner`: nothing becomes a mapping, a bare name `inner` opens."""
-    present = container.get(key) if isinstance(container, dict) else container[key]
+    present = container.get(key)
     if present is None or present == inner:
         container[key] = {} if present is None else {inner: {}}
     elif not isinstance(present, (dict, list)):

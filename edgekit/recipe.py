@@ -114,7 +114,7 @@ class Recipe:
         plain["steps"] = [{step_name(step): _plain(step.settings())} for step in self.steps]
         kept = {key: _plain(value) for key, value in plain.items() if value not in (None, {}, ())}
         kept = relative(kept, folder) if folder is not None else kept
-        return yaml.safe_dump(kept, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
+        return yaml.safe_dump(kept, sort_keys=False, default_flow_style=None, width=110)
 
 
 def load_recipe(path: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:

@@ -51,7 +51,7 @@ class Samples:
         batch = next(item for part in parts if part is not None for item in part)
         inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
         if isinstance(inputs, (dict, tuple, list)):
-            raise BadInput(f"data: a sample of '{self.name}' has several inputs, which the command line cannot "
+            raise BadInput(f"data: a sample of '{self.name}' has several inputs, which no command can "
                            "trace. Use edgekit.compress in Python.")
         return torch.as_tensor(inputs)[:1]
 
@@ -81,7 +81,7 @@ def make_model(reference: str, options: Mapping[str, Any] | None = None, *,
 
 def example_for(reference: str, options: Mapping[str, Any] | None = None, *, samples: Samples | None = None,
                 shape: tuple[int, ...] | None = None) -> dict[str, torch.Tensor]:
-    """One sample {"input": [1, ...]}: the first of the data, else noise of `shape`, or of the zoo's own shape."""
+    """One sample {"input": [1, ...]}: the first of the data, else noise of `shape` or the zoo's own."""
     import torch
 
     if samples is not None:

@@ -34,7 +34,8 @@ def run(options: argparse.Namespace) -> int:
 
     from edgekit.report import write_compare_html
 
-    write_compare_html([report for _, report in reports], options.out, names=[folder for folder, _ in reports])
+    write_compare_html([report for _, report in reports], options.out,
+                       names=[folder for folder, _ in reports])
     say(f"page: {options.out}")
     return 0
 

@@ -18,7 +18,8 @@ OPERATION = {
     "Div": "div", "Concat": "cat", "Relu": "relu", "Clip": "clip", "Sigmoid": "sigmoid",
     "HardSigmoid": "hardsigmoid", "HardSwish": "hardswish", "LeakyRelu": "leaky_relu", "MaxPool": "max_pool",
     "AveragePool": "avg_pool", "GlobalAveragePool": "mean", "ReduceMean": "mean", "Softmax": "softmax",
-    "Resize": "resize", "MatMul": "matmul",
+    "Resize": "resize", "MatMul": "matmul", "Tanh": "tanh", "Elu": "elu", "PRelu": "prelu", "Gelu": "gelu",
+    "BatchNormalization": "batch_norm", "LayerNormalization": "layer_norm", "GroupNormalization": "group_norm",
 }
 
 
@@ -92,17 +93,23 @@ def mark_sites(nodes: Iterable[onnx.NodeProto]) -> None:
     """Write its layer on every node, and `module/operation#call`: calls are counted in their module, in order."""
     seen: dict[tuple[str, str], int] = defaultdict(int)
     for node in nodes:
-        layer, operation = layer_of(node), _operation(node)
+        layer, operation, more = layer_of(node), _operation(node), _is_bias(node)
         del node.metadata_props[:]          # the exporter's notes hold paths of this machine, and weigh
         set_metadata(node, LAYER_KEY, layer)
         if operation is not None:
-            set_metadata(node, SITE_KEY, f"{layer}/{operation}#{seen[layer, operation]}")
-            seen[layer, operation] += 1
+            seen[layer, operation] += not more
+            set_metadata(node, SITE_KEY, f"{layer}/{operation}#{seen[layer, operation] - 1}")
 
 
 def _operation(node: onnx.NodeProto) -> str | None:
     operation = OPERATION.get(node.op_type)
     source = metadata(node, "pkg.torch.onnx.fx_node") or ""
-    if "aten.linear" in source:             # a 3-d linear becomes MatMul and Add: the bias is no call of its own
-        return "linear" if node.op_type in ("Gemm", "MatMul") else None
+    if "aten.linear" in source:             # a 3-d linear becomes MatMul and Add: one call, the weight's and the result's
+        return "linear" if node.op_type in ("Gemm", "MatMul", "Add") else None
+    if "aten.group_norm" in source:         # reshape, normalize, reshape, scale, shift
+        return "group_norm" if node.op_type == "Add" else None
     return operation
+
+
+def _is_bias(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Add" and "aten.linear" in (metadata(node, "pkg.torch.onnx.fx_node") or "")

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgekit.export.graph import Graph, attribute
+from edgekit.export.graph import Graph, attribute, metadata
 
 Pass = Callable[[onnx.ModelProto], bool]
 
@@ -109,6 +109,27 @@ def fold_batchnorm(model: onnx.ModelProto) -> bool:
     return changed
 
 
+def matmul_and_add_to_gemm(model: onnx.ModelProto) -> bool:
+    """MatMul of a matrix by a constant one, and the Add of a constant bias that alone reads it, become one Gemm."""
+    graph, changed = Graph(model), False
+    ranks = graph.ranks()
+    for node in list(graph.nodes):
+        after = graph.sole_consumer(node.output[0]) if node.op_type == "MatMul" else None
+        traced = "aten.matmul" in (metadata(node, "pkg.torch.onnx.fx_node") or "")   # two calls stay two sites
+        if after is None or after.op_type != "Add" or ranks.get(node.input[0]) != 2 or traced:
+            continue
+        weight = graph.constant(node.input[1])
+        name = next(name for name in after.input if name != node.output[0])
+        bias = graph.constant(name)
+        if weight is None or bias is None or weight.ndim != 2 or bias.shape != weight.shape[1:]:
+            continue
+        node.op_type, node.output[0] = "Gemm", after.output[0]
+        node.input.append(name)
+        model.graph.node.remove(after)
+        changed = True
+    return changed
+
+
 def drop_unread(model: onnx.ModelProto) -> bool:
     """Nodes, initializers and value infos that nothing reads vanish."""
     changed, removed = False, True
@@ -128,7 +149,7 @@ def drop_unread(model: onnx.ModelProto) -> bool:
 
 
 PASSES: tuple[Pass, ...] = (constants_to_initializers, drop_identities, fold_pad_into_conv,
-                            spatial_mean_to_global_average_pool, fold_batchnorm, drop_unread)
+                            spatial_mean_to_global_average_pool, matmul_and_add_to_gemm, fold_batchnorm, drop_unread)
 
 
 def _fold_one(model: onnx.ModelProto, layer: onnx.NodeProto, norm: onnx.NodeProto, numbers: list[np.ndarray]) -> None:

@@ -45,7 +45,7 @@ def to_onnx(model: nn.Module, example: dict[str, torch.Tensor], *, fuse: bool = 
 
 def finish(model: onnx.ModelProto) -> onnx.ModelProto:
     """Clean a graph, infer its shapes and mark its sites; makes node names unique."""
-    model = onnx.shape_inference.infer_shapes(clean(model))
+    model = onnx.shape_inference.infer_shapes(clean(onnx.shape_inference.infer_shapes(model)))
     _name_nodes(model)
     mark_sites(model.graph.node)
     return model

@@ -15,17 +15,26 @@ from edgekit.target import Grid
 Feeds = Mapping[str, np.ndarray]
 
 
-def calibrate(model: onnx.ModelProto, tensors: Sequence[str], feeds: Iterable[Feeds], *, method: str = "minmax",
-              grid: Grid | Mapping[str, Grid] | None = None, threads: int = 0, memory: int = 256 << 20,
-              layers: Mapping[str, str] | None = None,
-              on_batch: Callable[[int], None] | None = None) -> dict[str, Range]:
+def calibrate(
+    model: onnx.ModelProto,
+    tensors: Sequence[str],
+    feeds: Iterable[Feeds],
+    *,
+    method: str = "minmax",
+    grid: Grid | Mapping[str, Grid] | None = None,
+    threads: int = 0,
+    memory: int = 256 << 20,
+    layers: Mapping[str, str] | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> dict[str, Range]:
     """(low, high) of each named tensor of `model` over `feeds`, one pass.
 
-    `method` is minmax, percentile (99.99), mse or entropy; the last two search for `grid` (one for all, or by
-    tensor name; default uint8 affine). Batches are cut so that one run's observed tensors fit in `memory` bytes,
-    and tensors are split into groups where a single sample would not. `threads` 0 is all of them. `layers` names
-    tensors' source layers for messages. `on_batch(samples so far)` is told the progress.
-    Raises BadInput for no data, for a tensor that is not in the graph, and for NaN or infinity in a tensor.
+    `method` is minmax, percentile (99.99), mse or entropy; the last two search for `grid` (one for all, or
+    by tensor name; default uint8 affine). Batches are cut so that one run's observed tensors fit in
+    `memory` bytes, and tensors are split into groups where a single sample would not. `threads` 0 is all of
+    them. `layers` names tensors' source layers for messages. `on_batch(samples so far)` is told the
+    progress. Raises BadInput for no data, for a tensor that is not in the graph, and for NaN or infinity in
+    a tensor.
     """
     grids = grid if isinstance(grid, Mapping) else {}
     default = grid if isinstance(grid, Grid) else Grid(8, signed=False, symmetric=False)
@@ -57,7 +66,9 @@ class _Names:
     def check(self, name: str) -> None:
         """Raise BadInput where the graph has no such tensor."""
         if name not in self.producer and name not in self.inputs:
-            raise BadInput(f"calibrate: the graph has no tensor '{name}'. Name an output of a node or an input.")
+            raise BadInput(
+                f"calibrate: the graph has no tensor '{name}'. Name an output of a node or an input."
+            )
 
     def describe(self, name: str) -> str:
         """The tensor with its layer or its node."""
@@ -70,7 +81,9 @@ class _Names:
 class _Runner:
     """One or more sessions that give out the tensors, in pieces that fit in memory."""
 
-    def __init__(self, model: onnx.ModelProto, tensors: list[str], names: _Names, threads: int, memory: int) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, tensors: list[str], names: _Names, threads: int, memory: int
+    ) -> None:
         for name in tensors:
             names.check(name)
         self.names, self.memory = names, memory
@@ -94,8 +107,10 @@ class _Runner:
     def _update(self, name: str, value: np.ndarray, observers: Mapping[str, Observer]) -> None:
         if not (np.isfinite(value.min(initial=0.0)) and np.isfinite(value.max(initial=0.0))):
             kind = "NaN" if np.isnan(value).any() else "infinity"
-            raise BadInput(f"calibrate: the tensor {self.names.describe(name)} holds {kind}. Check the weights of the "
-                           "layers before it and the preprocessing of the data.")
+            raise BadInput(
+                f"calibrate: the tensor {self.names.describe(name)} holds {kind}. Check the weights of the "
+                "layers before it and the preprocessing of the data."
+            )
         observers[name].update(value)
 
     def _pieces(self, feeds: Feeds, samples: int) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
@@ -104,18 +119,22 @@ class _Runner:
             return
         total = sum(self.sample_bytes.values())
         step = max(1, min(samples, self.memory // max(1, total))) if self.names.free_batch else samples
-        scaled = {name: size * (step if self.names.free_batch else 1) for name, size in self.sample_bytes.items()}
+        scaled = {
+            name: size * (step if self.names.free_batch else 1) for name, size in self.sample_bytes.items()
+        }
         groups = _groups(scaled, self.memory)
         for start in range(0, samples, step):
-            piece = {name: np.ascontiguousarray(value[start:start + step]) for name, value in feeds.items()}
+            piece = {name: np.ascontiguousarray(value[start : start + step]) for name, value in feeds.items()}
             for group in groups:
                 yield group, piece
 
     def _sample_bytes(self) -> dict[str, int]:
-        """Float32 bytes of each tensor, a free dimension counted once, from the shapes that onnxruntime infers."""
+        """Bytes of each tensor from the shapes that onnxruntime infers, a free dimension counted once."""
         shapes = {item.name: item.shape for item in self.session.get_outputs()}
-        return {name: 4 * int(np.prod([size if isinstance(size, int) else 1 for size in shapes[name]]))
-                for name in self.made}
+        return {
+            name: 4 * int(np.prod([size if isinstance(size, int) else 1 for size in shapes[name]]))
+            for name in self.made
+        }
 
 
 def _groups(sizes: Mapping[str, int], memory: int) -> list[list[str]]:
@@ -142,10 +161,14 @@ def _session(model: onnx.ModelProto, tensors: Sequence[str], threads: int) -> An
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            copy.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:
-        raise BadInput(f"calibrate: onnxruntime cannot run the graph: {str(error).splitlines()[0]}. "
-                       "Run `edgekit check` on the model.") from error
+        raise BadInput(
+            f"calibrate: onnxruntime cannot run the graph: {str(error).splitlines()[0]}. "
+            "Run `edgekit check` on the model."
+        ) from error
 
 
 def _is_free(item: onnx.ValueInfoProto) -> bool:

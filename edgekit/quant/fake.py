@@ -1,7 +1,8 @@
 """Fake quantization in training: a torch model computes with the values that the integer model will have.
 
-x^ = s * clip(round_half_even(x / s), lowest - z, highest - z), equal to `Scale.dequantize(Scale.quantize(x))` bit
-for bit. Zero points stay as they are, so that zero stays exact; scales are s_0 exp(t), so that they stay positive.
+x^ = s * clip(round_half_even(x / s), lowest - z, highest - z), equal to
+`Scale.dequantize(Scale.quantize(x))` bit for bit. Zero points stay as they are, so that zero stays exact;
+scales are s_0 exp(t), so that they stay positive.
 """
 
 from __future__ import annotations
@@ -28,19 +29,30 @@ LEARN = ("scales", "averaged", "frozen")
 WEIGHTS = ("minmax", "learned", "frozen")
 # operation: (position and keyword of the weight, its channel axis)
 WEIGHT_ARGUMENT: Mapping[str, tuple[int, str, int]] = {
-    "conv": (1, "weight", 0), "conv_transpose": (1, "weight", 1), "linear": (1, "weight", 0),
-    "matmul": (1, "other", -1)}
+    "conv": (1, "weight", 0),
+    "conv_transpose": (1, "weight", 1),
+    "linear": (1, "weight", 0),
+    "matmul": (1, "other", -1),
+}
 
 
 @contextmanager
-def faked(model: nn.Module, quantization: Quantization, *, learn: str = "scales", weights: str = "minmax",
-          ties: Mapping[Site, Site] | None = None, momentum: float = 0.95) -> Iterator[FakeQuantizer]:
+def faked(
+    model: nn.Module,
+    quantization: Quantization,
+    *,
+    learn: str = "scales",
+    weights: str = "minmax",
+    ties: Mapping[Site, Site] | None = None,
+    momentum: float = 0.95,
+) -> Iterator[FakeQuantizer]:
     """While open, every forward of `model` computes with the sites of `quantization` fake-quantized.
 
-    `learn`: activation scales get gradients ("scales", Esser et al., 2020), follow the moving average of what each
-    training batch needs ("averaged", `momentum`), or stay ("frozen"). `weights`: scales follow the largest weight
-    ("minmax"), get gradients ("learned") or stay ("frozen"). `ties` maps a site to the one whose scale it shares.
-    Scales of model inputs stay. Raises BadInput after the first forward that did not meet an asked-for site.
+    `learn`: activation scales get gradients ("scales", Esser et al., 2020), follow the moving average of
+    what each training batch needs ("averaged", `momentum`), or stay ("frozen"). `weights`: scales follow
+    the largest weight ("minmax"), get gradients ("learned") or stay ("frozen"). `ties` maps a site to the
+    one whose scale it shares. Scales of model inputs stay. Raises BadInput after the first forward that did
+    not meet an asked-for site.
     """
     quantizer = FakeQuantizer(model, quantization, learn=learn, weights=weights, ties=ties, momentum=momentum)
     try:
@@ -51,7 +63,7 @@ def faked(model: nn.Module, quantization: Quantization, *, learn: str = "scales"
 
 @dataclass
 class _Activation:
-    """One activation site: its slot in the scale vector, its limits in steps from zero, what this forward uses."""
+    """One activation site: its slot in the scale vector, its limits in steps from zero."""
 
     slot: int
     limits: Steps
@@ -77,12 +89,21 @@ class FakeQuantizer:
     ...     trained = fake.quantization()
     """
 
-    def __init__(self, model: nn.Module, quantization: Quantization, *, learn: str = "scales",
-                 weights: str = "minmax", ties: Mapping[Site, Site] | None = None, momentum: float = 0.95) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        quantization: Quantization,
+        *,
+        learn: str = "scales",
+        weights: str = "minmax",
+        ties: Mapping[Site, Site] | None = None,
+        momentum: float = 0.95,
+    ) -> None:
         for value, known in ((learn, LEARN), (weights, WEIGHTS)):
             if value not in known:
-                raise BadInput(f"quantize: there is no way of learning called '{value}'. "
-                               f"{did_you_mean(value, known)}")
+                raise BadInput(
+                    f"quantize: there is no way of learning called '{value}'. {did_you_mean(value, known)}"
+                )
         self.model, self.learn, self.weights, self.momentum = model, learn, weights, momentum
         self.sites_seen: set[Site] = set()
         self._asked = quantization
@@ -97,13 +118,16 @@ class FakeQuantizer:
     def _make_activations(self, device: torch.device) -> None:
         owners = [site for site in self._asked.activations if site not in self._ties]
         slots = {site: slot for slot, site in enumerate(owners)}
-        self._activations, self._inputs, first = {}, {}, []
+        self._activations: dict[Site, _Activation] = {}
+        self._inputs: dict[Site, _Activation] = {}
         for site, scale in self._asked.activations.items():
             _check_tensor(site, scale)
             owner = self._ties.get(site, site)
             if owner not in slots:
-                raise BadInput(f"quantize: {site} is tied to {owner}, which has no scale of its own. "
-                               "Tie it to a site that has one.")
+                raise BadInput(
+                    f"quantize: {site} is tied to {owner}, which has no scale of its own. "
+                    "Tie it to a site that has one."
+                )
             one = _Activation(slots[owner], _limits(scale))
             (self._inputs if site.operation == "input" else self._activations)[site] = one
         first = [float(self._asked.activations[site].scale[0]) for site in owners]
@@ -116,22 +140,31 @@ class FakeQuantizer:
         first, start = [np.zeros(0, np.float32)], 0
         for site, scale in self._asked.weights.items():
             if np.any(scale.zero_point):
-                raise BadInput(f"quantize: the weight {site} has a zero point; training takes symmetric weights "
-                               "only. Choose a symmetric grid.")
+                raise BadInput(
+                    f"quantize: the weight {site} has a zero point; training takes symmetric weights "
+                    "only. Choose a symmetric grid."
+                )
             self._weights[site] = _Weight(start, scale, _limits(scale))
             first.append(np.asarray(scale.scale, np.float32).reshape(-1))
             start += scale.scale.size
         self._first_weight = torch.from_numpy(np.concatenate(first)).to(device)
-        self._log_weight = nn.Parameter(torch.zeros_like(self._first_weight),
-                                        requires_grad=self.weights == "learned")
+        self._log_weight = nn.Parameter(
+            torch.zeros_like(self._first_weight), requires_grad=self.weights == "learned"
+        )
 
-        self._of_tensor = {id(weight): self._weights[site] for site in self._weights
-                           if (weight := _own_weight(self.model, site)) is not None}
+        self._of_tensor = {
+            id(weight): self._weights[site]
+            for site in self._weights
+            if (weight := _own_weight(self.model, site)) is not None
+        }
 
     def parameters(self) -> list[nn.Parameter]:
-        """What the step trains or keeps beside the model: log-ratios of scales, [sites] and [weight channels]."""
-        return [parameter for parameter, learn in ((self._log, self.learn), (self._log_weight, self.weights))
-                if learn not in ("frozen", "minmax") and parameter.numel()]
+        """What is trained or kept beside the model: logs of scale ratios, [sites] and [channels]."""
+        return [
+            parameter
+            for parameter, learn in ((self._log, self.learn), (self._log_weight, self.weights))
+            if learn not in ("frozen", "minmax") and parameter.numel()
+        ]
 
     def remove(self) -> None:
         """Leave the model as it was found."""
@@ -142,16 +175,23 @@ class FakeQuantizer:
         """The scales as trained; those of weights from the weights that the last forward used."""
         scales = (self._first * self._log.detach().exp()).cpu().numpy()
         found = {**self._inputs, **self._activations}
-        activations = {site: Scale(scale.grid, scales[found[site].slot:found[site].slot + 1], scale.zero_point)
-                       for site, scale in self._asked.activations.items()}
-        return Quantization(self._asked.precision, activations,
-                            {site: self._trained(site, one) for site, one in self._weights.items()})
+        activations = {
+            site: Scale(scale.grid, scales[found[site].slot : found[site].slot + 1], scale.zero_point)
+            for site, scale in self._asked.activations.items()
+        }
+        return Quantization(
+            self._asked.precision,
+            activations,
+            {site: self._trained(site, one) for site, one in self._weights.items()},
+        )
 
     def _trained(self, site: Site, one: _Weight) -> Scale:
         if self.weights == "frozen":
             return one.scale
         if self.weights == "learned":
-            return Scale(one.scale.grid, self._weight_scales(one).detach().cpu().numpy(), one.scale.zero_point)
+            return Scale(
+                one.scale.grid, self._weight_scales(one).detach().cpu().numpy(), one.scale.zero_point
+            )
         if one.last is None:
             raise BadInput(f"quantize: the weight {site} was not met yet. Call the model once first.")
         return weight_scale(one.last.detach().float().cpu().numpy(), one.scale.grid, axis=one.axis)
@@ -190,7 +230,7 @@ class FakeQuantizer:
             return function(*args, **kwargs)
         self.sites_seen.add(site)
         inplace = is_inplace(function, kwargs)
-        if site.operation == "relu" and one.limits[0] == 0.0:       # the grid's lower limit is the ReLU
+        if site.operation == "relu" and one.limits[0] == 0.0:  # the grid's lower limit is the ReLU
             return self._fake(site, one, args[0] if args else kwargs["input"], inplace)
         result = function(*args, **kwargs)
         return self._fake(site, one, result, inplace) if isinstance(result, torch.Tensor) else result
@@ -203,12 +243,17 @@ class FakeQuantizer:
         if self._checked:
             return
         self._checked = True
-        missing = [site for site in (*self._inputs, *self._activations, *self._weights)
-                   if site not in self.sites_seen]
+        missing = [
+            site
+            for site in (*self._inputs, *self._activations, *self._weights)
+            if site not in self.sites_seen
+        ]
         if missing:
-            raise BadInput(f"quantize: the model's forward never reached {missing[0]} ({len(missing)} of "
-                           f"{len(self._asked.activations) + len(self._asked.weights)} sites): the exported graph "
-                           "and the model disagree there. Exclude that layer, or call modules the same way always.")
+            raise BadInput(
+                f"quantize: the model's forward never reached {missing[0]} ({len(missing)} of "
+                f"{len(self._asked.activations) + len(self._asked.weights)} sites): the exported graph "
+                "and the model disagree there. Exclude that layer, or call modules the same way always."
+            )
 
     def _fake(self, site: Site, one: _Activation, x: torch.Tensor, inplace: bool) -> torch.Tensor:
         if x.dtype != torch.float32:
@@ -230,24 +275,25 @@ class FakeQuantizer:
         if need > 0.0:
             self._scales[one.slot] += (1.0 - self.momentum) * (need - self._scales[one.slot])
 
-    def _with_weight(self, site: Site, args: tuple[Any, ...],
-                     kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    def _with_weight(
+        self, site: Site, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         position, keyword, axis = WEIGHT_ARGUMENT[site.operation]
         value = args[position] if len(args) > position else kwargs.get(keyword)
         if not isinstance(value, torch.Tensor):
             return args, kwargs
         fake = self._fake_weight(site._replace(port="weight"), value, axis)
         if len(args) > position:
-            return (*args[:position], fake, *args[position + 1:]), kwargs
+            return (*args[:position], fake, *args[position + 1 :]), kwargs
         return args, {**kwargs, keyword: fake}
 
     def _fake_weight(self, site: Site, weight: torch.Tensor, axis: int) -> torch.Tensor:
-        """A weight shared by calls is one tensor in the artefact: any call of it uses the scale of the asked one."""
+        """A weight that calls share is one tensor in the artefact: all use the asked one's scale."""
         one = self._weights.get(site)
         if one is not None:
             self.sites_seen.add(site)
             one.last, one.axis = weight.detach(), axis
-            if isinstance(weight, nn.Parameter):        # a temporary's id would be reused
+            if isinstance(weight, nn.Parameter):  # a temporary's id would be reused
                 self._of_tensor.setdefault(id(weight), one)
         known = self._faked_weights.get(id(weight))
         if known is not None:
@@ -262,9 +308,11 @@ class FakeQuantizer:
     def _compute_weight(self, site: Site, one: _Weight, weight: torch.Tensor, axis: int) -> torch.Tensor:
         channels, found = one.scale.scale.size, weight.shape[axis]
         if channels not in (1, found):
-            raise BadInput(f"quantize: {site} has {found} channels but {channels} scales. Calibrate this model again.")
+            raise BadInput(
+                f"quantize: {site} has {found} channels but {channels} scales. Calibrate this model again."
+            )
         if self.weights != "minmax":
-            log = self._log_weight[one.start:one.start + channels]
+            log = self._log_weight[one.start : one.start + channels]
             return fake_channels(weight, log, self._weight_scales(one).detach(), one.limits, axis)
         with torch.no_grad():
             scale = _largest(weight, axis if channels > 1 else None).div_(one.limits[1])
@@ -303,5 +351,7 @@ def _check_tensor(site: Site, scale: Scale) -> None:
         raise BadInput(f"quantize: the activation {site} has {scale.scale.size} scales. Give one a tensor.")
     low, high = _limits(scale)
     if not low <= 0.0 < high:
-        raise BadInput(f"quantize: the zero point {int(scale.zero_point[0])} of {site} is outside of its grid "
-                       f"{scale.grid.lowest}..{scale.grid.highest - 1}. Calibrate with zero in range.")
+        raise BadInput(
+            f"quantize: the zero point {int(scale.zero_point[0])} of {site} is outside of its grid "
+            f"{scale.grid.lowest}..{scale.grid.highest - 1}. Calibrate with zero in range."
+        )

@@ -1,8 +1,9 @@
 """Calls of known operations inside a torch model's forward, each with its site, handed to a visitor.
 
-Module hooks keep the path of the module whose forward is running; a `TorchFunctionMode`, entered by the root's
-first hook and left by its last, sees every call of `torch.*`, `torch.nn.functional.*` and `Tensor.*`. The mode is
-off while it handles a call, so a function that calls others (F.max_pool2d, torch.max_pool2d) counts once.
+Module hooks keep the path of the module whose forward is running; a `TorchFunctionMode`, entered by the
+root's first hook and left by its last, sees every call of `torch.*`, `torch.nn.functional.*` and
+`Tensor.*`. The mode is off while it handles a call, so a function that calls others (F.max_pool2d,
+torch.max_pool2d) counts once.
 
 Not seen: calls made outside the root's forward (gradient checkpointing repeats them in backward) and inside
 functions that are one call to torch (multi_head_attention_forward).
@@ -22,27 +23,83 @@ from edgekit.quant.site import Site
 
 Function = Callable[..., Any]
 
-# One row a canonical operation (the word for the ONNX operator); several spellings reach torch as different objects.
+# One row an operation, in the word for its ONNX operator; its spellings reach torch as different objects.
 _SPELLINGS: dict[str, tuple[str, ...]] = {
     "conv": ("torch.conv1d", "torch.conv2d", "torch.conv3d", "torch.convolution"),
     "conv_transpose": ("torch.conv_transpose1d", "torch.conv_transpose2d", "torch.conv_transpose3d"),
     "linear": ("F.linear", "F.bilinear", "torch.addmm", "Tensor.addmm"),
-    "matmul": ("torch.matmul", "torch.mm", "torch.bmm", "Tensor.matmul", "Tensor.mm", "Tensor.bmm",
-               "Tensor.__matmul__", "Tensor.__rmatmul__"),
+    "matmul": (
+        "torch.matmul",
+        "torch.mm",
+        "torch.bmm",
+        "Tensor.matmul",
+        "Tensor.mm",
+        "Tensor.bmm",
+        "Tensor.__matmul__",
+        "Tensor.__rmatmul__",
+    ),
     "add": ("torch.add", "Tensor.add", "Tensor.add_", "Tensor.__add__", "Tensor.__iadd__", "Tensor.__radd__"),
-    "sub": ("torch.sub", "torch.subtract", "torch.rsub", "Tensor.sub", "Tensor.sub_", "Tensor.__sub__",
-            "Tensor.__isub__", "Tensor.__rsub__", "Tensor.subtract", "Tensor.subtract_"),
-    "mul": ("torch.mul", "torch.multiply", "Tensor.mul", "Tensor.mul_", "Tensor.__mul__", "Tensor.__imul__",
-            "Tensor.__rmul__", "Tensor.multiply", "Tensor.multiply_"),
-    "div": ("torch.div", "torch.true_divide", "Tensor.div", "Tensor.div_", "Tensor.__truediv__",
-            "Tensor.__itruediv__", "Tensor.__rtruediv__"),
+    "sub": (
+        "torch.sub",
+        "torch.subtract",
+        "torch.rsub",
+        "Tensor.sub",
+        "Tensor.sub_",
+        "Tensor.__sub__",
+        "Tensor.__isub__",
+        "Tensor.__rsub__",
+        "Tensor.subtract",
+        "Tensor.subtract_",
+    ),
+    "mul": (
+        "torch.mul",
+        "torch.multiply",
+        "Tensor.mul",
+        "Tensor.mul_",
+        "Tensor.__mul__",
+        "Tensor.__imul__",
+        "Tensor.__rmul__",
+        "Tensor.multiply",
+        "Tensor.multiply_",
+    ),
+    "div": (
+        "torch.div",
+        "torch.true_divide",
+        "Tensor.div",
+        "Tensor.div_",
+        "Tensor.__truediv__",
+        "Tensor.__itruediv__",
+        "Tensor.__rtruediv__",
+    ),
     "cat": ("torch.cat", "torch.concat", "torch.concatenate", "torch.stack"),
     "relu": ("F.relu", "F.relu_", "torch.relu", "torch.relu_", "Tensor.relu", "Tensor.relu_"),
-    "clip": ("F.relu6", "F.hardtanh", "F.hardtanh_", "torch.clamp", "torch.clamp_", "torch.clip", "torch.clip_",
-             "torch.clamp_min", "torch.clamp_max", "Tensor.clamp", "Tensor.clamp_", "Tensor.clip", "Tensor.clip_",
-             "Tensor.clamp_min", "Tensor.clamp_min_", "Tensor.clamp_max", "Tensor.clamp_max_"),
-    "sigmoid": ("F.sigmoid", "torch.sigmoid", "torch.sigmoid_", "torch.special.expit", "Tensor.sigmoid",
-                "Tensor.sigmoid_"),
+    "clip": (
+        "F.relu6",
+        "F.hardtanh",
+        "F.hardtanh_",
+        "torch.clamp",
+        "torch.clamp_",
+        "torch.clip",
+        "torch.clip_",
+        "torch.clamp_min",
+        "torch.clamp_max",
+        "Tensor.clamp",
+        "Tensor.clamp_",
+        "Tensor.clip",
+        "Tensor.clip_",
+        "Tensor.clamp_min",
+        "Tensor.clamp_min_",
+        "Tensor.clamp_max",
+        "Tensor.clamp_max_",
+    ),
+    "sigmoid": (
+        "F.sigmoid",
+        "torch.sigmoid",
+        "torch.sigmoid_",
+        "torch.special.expit",
+        "Tensor.sigmoid",
+        "Tensor.sigmoid_",
+    ),
     "tanh": ("F.tanh", "torch.tanh", "torch.tanh_", "Tensor.tanh", "Tensor.tanh_"),
     "hardsigmoid": ("F.hardsigmoid",),
     "hardswish": ("F.hardswish",),
@@ -51,8 +108,14 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
     "elu": ("F.elu", "F.elu_"),
     "gelu": ("F.gelu",),
     "softmax": ("F.softmax", "torch.softmax", "Tensor.softmax"),
-    "max_pool": ("F.max_pool1d", "F.max_pool2d", "F.max_pool3d", "torch.max_pool1d", "torch.max_pool2d",
-                 "torch.max_pool3d"),
+    "max_pool": (
+        "F.max_pool1d",
+        "F.max_pool2d",
+        "F.max_pool3d",
+        "torch.max_pool1d",
+        "torch.max_pool2d",
+        "torch.max_pool3d",
+    ),
     "avg_pool": ("F.avg_pool1d", "F.avg_pool2d", "F.avg_pool3d", "torch.avg_pool1d"),
     "mean": ("torch.mean", "Tensor.mean"),
     "resize": ("F.interpolate", "F.upsample", "F.upsample_nearest", "F.upsample_bilinear"),
@@ -60,14 +123,18 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
     "group_norm": ("F.group_norm", "torch.group_norm"),
     "layer_norm": ("F.layer_norm", "torch.layer_norm"),
 }
-_ADAPTIVE = ("F.adaptive_avg_pool1d", "F.adaptive_avg_pool2d", "F.adaptive_avg_pool3d",
-             "torch.adaptive_avg_pool1d")
+_ADAPTIVE = (
+    "F.adaptive_avg_pool1d",
+    "F.adaptive_avg_pool2d",
+    "F.adaptive_avg_pool3d",
+    "torch.adaptive_avg_pool1d",
+)
 _ROOTS: dict[str, Any] = {"torch": torch, "F": F, "Tensor": torch.Tensor}
 
 
 def _resolve(spelling: str) -> Function | None:
     root, *names = spelling.split(".")
-    found = _ROOTS[root]
+    found: Function | None = _ROOTS[root]
     for name in names:
         found = getattr(found, name, None)
     return found
@@ -75,8 +142,12 @@ def _resolve(spelling: str) -> Function | None:
 
 def _table() -> dict[Function, str]:
     rows = {**_SPELLINGS, "adaptive_avg_pool": _ADAPTIVE, "silu": ("F.silu",)}
-    return {function: operation for operation, spellings in rows.items()
-            for function in map(_resolve, spellings) if function is not None}
+    return {
+        function: operation
+        for operation, spellings in rows.items()
+        for function in map(_resolve, spellings)
+        if function is not None
+    }
 
 
 def _mutates(name: str) -> bool:
@@ -87,9 +158,8 @@ _OPERATIONS = _table()
 _MUTATING = frozenset(function for function in _OPERATIONS if _mutates(getattr(function, "__name__", "")))
 
 
-
 class Visitor(Protocol):
-    """What `Intercept` tells: the start of a forward, each known call, the end of a forward that did not fail."""
+    """What `Intercept` tells: a forward's start, each known call, its end if it did not fail."""
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The model's inputs, to be returned as they are or replaced."""
@@ -118,10 +188,14 @@ class Intercept(TorchFunctionMode):
         self.active = True
         self._path: list[str] = []
         self._counts: dict[tuple[str, str], int] = {}
-        self._handles = [handle for name, module in model.named_modules()
-                         for handle in (module.register_forward_pre_hook(_Enter(self, name), with_kwargs=True),
-                                        module.register_forward_hook(_Leave(self, name), with_kwargs=True,
-                                                                     always_call=True))]
+        self._handles = [
+            handle
+            for name, module in model.named_modules()
+            for handle in (
+                module.register_forward_pre_hook(_Enter(self, name), with_kwargs=True),
+                module.register_forward_hook(_Leave(self, name), with_kwargs=True, always_call=True),
+            )
+        ]
 
     def remove(self) -> None:
         """Take every hook off the model."""
@@ -137,7 +211,7 @@ class Intercept(TorchFunctionMode):
         if not root or name:
             return None
         self._counts.clear()
-        self.__enter__()
+        self.__enter__()  # type: ignore[no-untyped-call]
         return self.visitor.begin(args, kwargs)
 
     def leave(self, name: str, failed: bool) -> None:
@@ -146,12 +220,13 @@ class Intercept(TorchFunctionMode):
             self._path.pop()
         if self._path or name:
             return
-        self.__exit__(None, None, None)
+        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         if not failed:
             self.visitor.end()
 
-    def __torch_function__(self, function: Function, types: Any, args: tuple[Any, ...] = (),
-                           kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, function: Function, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         operation = _OPERATIONS.get(function)
         if operation is None or _is_bookkeeping(function, args):
@@ -164,7 +239,7 @@ class Intercept(TorchFunctionMode):
 
     def _silu(self, input: torch.Tensor, inplace: bool = False) -> torch.Tensor:
         gate = self.visitor.call(self._site("sigmoid"), torch.sigmoid, (input,), {})
-        left = input.clone() if inplace else input      # backward needs the value that copy_ overwrites
+        left = input.clone() if inplace else input  # backward needs the value that copy_ overwrites
         result: torch.Tensor = self.visitor.call(self._site("mul"), torch.mul, (left, gate), {})
         return input.copy_(result) if inplace else result
 
@@ -186,8 +261,11 @@ def strip(model: nn.Module) -> nn.Module:
         for hooks in (module._forward_pre_hooks, module._forward_hooks):
             for key in [key for key, hook in hooks.items() if isinstance(hook, _Hook)]:
                 del hooks[key]
-                for also in (module._forward_pre_hooks_with_kwargs, module._forward_hooks_with_kwargs,
-                             module._forward_hooks_always_called):
+                for also in (
+                    module._forward_pre_hooks_with_kwargs,
+                    module._forward_hooks_with_kwargs,
+                    module._forward_hooks_always_called,
+                ):
                     also.pop(key, None)
     return model
 

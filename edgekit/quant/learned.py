@@ -1,7 +1,8 @@
 """Fake quantization as autograd functions: straight-through gradients and learned step sizes.
 
-torch's own fake-quantize kernels compute element by element on a CPU (40 times the four vectorised passes here,
-torch 2.13) and their scale gradients hold full-size tensors; these keep one mask-free pass and two dot products.
+torch's own fake-quantize kernels compute element by element on a CPU (40 times the four vectorised passes
+here, torch 2.13) and their scale gradients hold full-size tensors; these keep one mask-free pass and two
+dot products.
 """
 
 from __future__ import annotations
@@ -15,9 +16,14 @@ import torch
 Steps = tuple[float, float]
 
 
-def fake_values(x: torch.Tensor, scale: float | torch.Tensor, limits: Steps, *, out: torch.Tensor | None = None,
-                ) -> torch.Tensor:
-    """s * clip(round_half_even(x / s), limits), the limits in steps counted from zero; into `out` where given."""
+def fake_values(
+    x: torch.Tensor,
+    scale: float | torch.Tensor,
+    limits: Steps,
+    *,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """s * clip(round_half_even(x / s), limits), the limits in steps from zero; into `out` if given."""
     # A scale on the device: a Python number would turn the division into a product with 1 / s on CUDA.
     if x.is_cuda and isinstance(scale, float):
         scale = torch.tensor(scale, device=x.device)
@@ -25,32 +31,36 @@ def fake_values(x: torch.Tensor, scale: float | torch.Tensor, limits: Steps, *, 
 
 
 def straight_through(x: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """`fake` in forward, the gradient of `x` in backward (Bengio et al., 2013); for grids that clip nothing."""
-    result: torch.Tensor = _StraightThrough.apply(x, fake)
+    """`fake` in forward, the gradient of `x` in backward (Bengio et al., 2013), where nothing is clipped."""
+    result: torch.Tensor = _StraightThrough.apply(x, fake)  # type: ignore[no-untyped-call]
     return result
 
 
-def fake_tensor(x: torch.Tensor, log_scale: torch.Tensor | None, scale: float, limits: Steps, *,
-                inplace: bool = False) -> torch.Tensor:
+def fake_tensor(
+    x: torch.Tensor, log_scale: torch.Tensor | None, scale: float, limits: Steps, *, inplace: bool = False
+) -> torch.Tensor:
     """Fake-quantize a tensor [batch, ...] with one scale s = s_0 exp(t), t = `log_scale`.
 
-    dx = g where limits[0] < x/s < limits[1], else 0. With r = round(x/s) - x/s inside and the limit outside,
-    dL/ds = sum(g r), and the gradient left at t is dL/ds / (s sqrt(N Q)), N features a sample, Q the upper limit:
-    a step of gradient descent on t changes s by as much as one on s with the gradient of Learned Step Size
-    Quantization (Esser et al., 2020), and s stays positive.
+    dx = g where limits[0] < x/s < limits[1], else 0. With r = round(x/s) - x/s inside and the limit
+    outside, dL/ds = sum(g r), and the gradient left at t is dL/ds / (s sqrt(N Q)), N features a sample, Q
+    the upper limit: a step of gradient descent on t changes s by as much as one on s with the gradient of
+    Learned Step Size Quantization (Esser et al., 2020), and s stays positive.
     """
-    if not torch.is_grad_enabled() or not (x.requires_grad or (log_scale is not None and log_scale.requires_grad)):
+    if not torch.is_grad_enabled() or not (
+        x.requires_grad or (log_scale is not None and log_scale.requires_grad)
+    ):
         return fake_values(x, scale, limits, out=x if inplace else None)
-    result: torch.Tensor = _FakeTensor.apply(x, log_scale, scale, limits, inplace)
+    result: torch.Tensor = _FakeTensor.apply(x, log_scale, scale, limits, inplace)  # type: ignore[no-untyped-call]
     return result
 
 
-def fake_channels(x: torch.Tensor, log_scale: torch.Tensor, scale: torch.Tensor, limits: Steps,
-                  axis: int) -> torch.Tensor:
-    """As `fake_tensor` for a weight, with scales and t of shape [channels] along `axis`; N is the channel's size."""
+def fake_channels(
+    x: torch.Tensor, log_scale: torch.Tensor, scale: torch.Tensor, limits: Steps, axis: int
+) -> torch.Tensor:
+    """As `fake_tensor` for a weight; scales and t are [channels] along `axis`, N is a channel's size."""
     if not torch.is_grad_enabled() or not (x.requires_grad or log_scale.requires_grad):
         return fake_values(x, along(scale, x.dim(), axis), limits)
-    result: torch.Tensor = _FakeChannels.apply(x, log_scale, scale, limits, axis)
+    result: torch.Tensor = _FakeChannels.apply(x, log_scale, scale, limits, axis)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -66,8 +76,9 @@ class _StraightThrough(torch.autograd.Function):
 
 class _FakeTensor(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, log_scale: torch.Tensor | None, scale: float, limits: Steps,
-                inplace: bool) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, log_scale: torch.Tensor | None, scale: float, limits: Steps, inplace: bool
+    ) -> torch.Tensor:
         kept = x.clone() if inplace else x
         fake = fake_values(x, scale, limits, out=x if inplace else None)
         ctx.save_for_backward(kept)
@@ -79,7 +90,9 @@ class _FakeTensor(torch.autograd.Function):
         return fake
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None, None, None]:
+    def backward(
+        ctx: Any, *grads: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None, None, None]:
         (x,) = ctx.saved_tensors
         scale, (low, high) = ctx.scale, ctx.limits
         inside = torch.ops.aten.hardtanh_backward(grads[0], x, low * scale, high * scale)
@@ -95,15 +108,18 @@ class _FakeTensor(torch.autograd.Function):
 
 class _FakeChannels(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, log_scale: torch.Tensor, scale: torch.Tensor, limits: Steps,
-                axis: int) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, log_scale: torch.Tensor, scale: torch.Tensor, limits: Steps, axis: int
+    ) -> torch.Tensor:
         shaped = along(scale, x.dim(), axis)
         ctx.save_for_backward(x, shaped)
         ctx.limits = limits
         return fake_values(x, shaped, limits)
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None, None, None]:
+    def backward(
+        ctx: Any, *grads: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None, None, None]:
         x, scale = ctx.saved_tensors
         low, high = ctx.limits
         steps = x / scale

@@ -35,15 +35,23 @@ def scale_for(low: float, high: float, grid: Grid) -> Scale:
 
 
 def weight_scale(weight: np.ndarray, grid: Grid, method: str = "minmax", *, axis: int = 0) -> Scale:
-    """A symmetric grid's scale for a weight, one a channel along `axis` or one in all; float32 [channels] or [1].
+    """A symmetric grid's scale for a weight, one a channel along `axis` or one in all; float32 [channels]
+    or [1].
 
-    "minmax": s = max|w| / highest. "mse": the s = r max|w| / highest, r in 2^0 .. 2^-2, of least mean (w - w^)^2.
+    "minmax": s = max|w| / highest. "mse": the s = r max|w| / highest, r in 2^0 .. 2^-2, of least mean (w -
+    w^)^2.
     """
     if method not in ("minmax", "mse"):
-        raise BadInput(f"quantize: there is no weight scale '{method}'. {did_you_mean(method, ('minmax', 'mse'))}")
+        raise BadInput(
+            f"quantize: there is no weight scale '{method}'. {did_you_mean(method, ('minmax', 'mse'))}"
+        )
     if not grid.symmetric:
         raise BadInput("quantize: weights need a symmetric grid. Choose one in the board's file.")
-    rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1) if grid.per_channel else weight.reshape(1, -1)
+    rows = (
+        np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
+        if grid.per_channel
+        else weight.reshape(1, -1)
+    )
     largest = np.abs(rows).max(axis=1, initial=0.0).astype(np.float32)
     if not np.all(np.isfinite(largest)):
         raise BadInput("quantize: a weight holds NaN or infinity. Load weights that are finite.")
@@ -100,7 +108,8 @@ class MinMax:
 
 
 class Histogram(MinMax):
-    """Counts in 2 x `half` bins of width 2^k around zero; k grows by merging pairs when a value falls outside.
+    """Counts in 2 x `half` bins of width 2^k around zero; k grows by merging pairs when a value falls
+    outside.
 
     The width depends on the largest |value| alone, so any split of the same values gives the same counts.
     """
@@ -129,8 +138,8 @@ class Histogram(MinMax):
         flat = np.ascontiguousarray(values, np.float32).reshape(-1)
         inverse = 2.0**-self.exponent
         factor = np.float32(inverse) if self.exponent > -120 else np.float64(inverse)
-        for start in range(0, flat.size, _CHUNK):       # a chunk stays in the cache through all passes
-            index = np.floor(flat[start:start + _CHUNK] * factor).astype(np.int64)
+        for start in range(0, flat.size, _CHUNK):  # a chunk stays in the cache through all passes
+            index = np.floor(flat[start : start + _CHUNK] * factor).astype(np.int64)
             self.counts += np.bincount(index + self.half, minlength=2 * self.half)
 
     def _widen(self, largest: float) -> None:
@@ -141,7 +150,7 @@ class Histogram(MinMax):
             # Merging pairs (2i, 2i + 1) halves every index; zero stays an edge.
             merged = self.counts.reshape(-1, 2).sum(axis=1)
             self.counts = np.zeros_like(self.counts)
-            self.counts[self.half // 2:self.half // 2 + self.half] = merged
+            self.counts[self.half // 2 : self.half // 2 + self.half] = merged
             self.exponent += 1
 
 
@@ -162,7 +171,7 @@ class Percentile(Histogram):
         keep = (below[1:] > below[:-1]).nonzero()[0]
         first, last = keep[0], keep[-1] + 1
         share = np.asarray([1.0 - self.percent / 100.0, self.percent / 100.0])
-        found = np.interp(share, below[first:last + 1], edges[first:last + 1])
+        found = np.interp(share, below[first : last + 1], edges[first : last + 1])
         return float(np.clip(found[0], low, high)), float(np.clip(found[1], low, high))
 
 
@@ -183,9 +192,9 @@ class MSE(Histogram):
         above, below = 1.0, 1.0
         for _ in range(2 if low < 0.0 < high else 1):
             if high > 0.0:
-                above = self._search(lambda factor: (low * below, high * factor), above)    # noqa: B023
+                above = self._search(lambda factor: (low * below, high * factor), above)  # noqa: B023
             if low < 0.0:
-                below = self._search(lambda factor: (low * factor, high * above), below)    # noqa: B023
+                below = self._search(lambda factor: (low * factor, high * above), below)  # noqa: B023
         return low * below, high * above
 
     def _search(self, bounds: Callable[[float], Range], start: float) -> float:
@@ -205,10 +214,12 @@ class MSE(Histogram):
 
 
 class Entropy(Histogram):
-    """The threshold on |x| of least Kullback-Leibler divergence to its quantized form (Migacz, 2017, TensorRT).
+    """The threshold on |x| of least Kullback-Leibler divergence to its quantized form (Migacz, 2017,
+    TensorRT).
 
-    P is the histogram of |x| cut at the threshold, what lies beyond put into its last bin; Q is P's inner part in
-    2^b levels (one-sided values on an unsigned grid) or 2^(b-1), spread evenly over P's filled bins.
+    P is the histogram of |x| cut at the threshold, what lies beyond put into its last bin; Q is P's inner
+    part in 2^b levels (one-sided values on an unsigned grid) or 2^(b-1), spread evenly over P's filled
+    bins.
     """
 
     def __init__(self, grid: Grid, half: int = 8192) -> None:
@@ -221,10 +232,10 @@ class Entropy(Histogram):
         one_sided = not self.grid.signed and (low >= 0.0 or high <= 0.0)
         levels = 2 ** (self.grid.bits - (0 if one_sided else 1))
         merge = 4
-        size = (self.counts[self.half:] + self.counts[:self.half][::-1]).reshape(-1, merge).sum(axis=1)
+        size = (self.counts[self.half :] + self.counts[: self.half][::-1]).reshape(-1, merge).sum(axis=1)
         size = np.trim_zeros(size, "b").astype(np.float64)
         if size.size > 1:
-            size[0] = size[1]       # the peak at zero is exact on any grid and would drown the rest
+            size[0] = size[1]  # the peak at zero is exact on any grid and would drown the rest
         trials = (*range(levels, size.size, max(1, levels // 32)), size.size)
         bins = min(trials, key=lambda count: divergence(size, count, min(levels, count)))
         threshold = bins * merge * self.width
@@ -251,7 +262,11 @@ METHODS = ("minmax", "percentile", "mse", "entropy")
 def observer(method: str, grid: Grid) -> Observer:
     """A fresh observer by name."""
     makers: dict[str, Callable[[], Observer]] = {
-        "minmax": MinMax, "percentile": Percentile, "mse": lambda: MSE(grid), "entropy": lambda: Entropy(grid)}
+        "minmax": MinMax,
+        "percentile": Percentile,
+        "mse": lambda: MSE(grid),
+        "entropy": lambda: Entropy(grid),
+    }
     if method not in makers:
         raise BadInput(f"quantize: there is no calibration '{method}'. {did_you_mean(method, METHODS)}")
     return makers[method]()

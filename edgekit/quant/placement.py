@@ -3,9 +3,11 @@
 A tensor gets one QuantizeLinear/DequantizeLinear pair, whatever reads it:
 - every activation read by an integer operator and every result of one;
 - not between a layer and the activation function that the runtime fuses into it (Conv -> Relu -> Q);
-- not behind a Gemm or MatMul whose result leaves the integer part: it gives float by itself;
+- not behind a Gemm or MatMul whose result leaves the integer part, nor between a MatMul and the Add of its bias:
+  it gives float by itself;
 - operators that only move values (pooling by maximum, reshape, transpose, ...) hand the pair on: their result
-  follows their input's scale and is no site of its own.
+  follows their input's scale and is no site of its own; where only their result is read by an integer operator,
+  the site is the tensor that they move.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from edgekit.export.graph import SITE_KEY, Graph, layer_of, metadata
+from edgekit.export.graph import SITE_KEY, Graph, attribute, layer_of, metadata
 from edgekit.quant.site import Site
 from edgekit.target import Caps
 
@@ -54,10 +56,9 @@ def place(model: onnx.ModelProto, caps: Caps, *, exclude: tuple[str, ...] = ()) 
             continue
         placement.integer_nodes.append(node.name)
         for name in _activation_inputs(graph, node):
-            _add_site(graph, placement, name)
-            integer.add(name)
-        if node.op_type in WEIGHTED:
-            placement.weights[node.input[1]] = (site_of(node, "weight"), weight_axis(node))
+            integer |= _add_site(graph, placement, name)
+        if node.op_type in WEIGHTED:        # a weight that several calls share has the site of the first
+            placement.weights.setdefault(node.input[1], (site_of(node, "weight"), weight_axis(node)))
         result = _result(graph, node)
         if result is not None:
             integer.add(result)
@@ -68,7 +69,6 @@ def place(model: onnx.ModelProto, caps: Caps, *, exclude: tuple[str, ...] = ()) 
 
 def weight_axis(node: onnx.NodeProto) -> int:
     """The output-channel axis of a Conv, Gemm or MatMul weight."""
-    from edgekit.export.graph import attribute
     if node.op_type == "Conv":
         return 0
     return 0 if node.op_type == "Gemm" and attribute(node, "transB", 0) else 1
@@ -122,14 +122,25 @@ def _result(graph: Graph, node: onnx.NodeProto) -> str | None:
     result = (after or node).output[0]
     if node.op_type in ("Gemm", "MatMul") and result in graph.outputs and after is None:
         return None
-    return result
+    return None if node.op_type == "MatMul" and _is_biased(graph, node) else result
 
 
-def _add_site(graph: Graph, placement: Placement, name: str) -> None:
-    if name in placement.activations:
-        return
+def _is_biased(graph: Graph, node: onnx.NodeProto) -> bool:
+    """A MatMul of more than matrices whose bias is an Add of its own (runtimes merge the two only for matrices)."""
+    after = graph.sole_consumer(node.output[0])
+    biased = after is not None and after.op_type == "Add" and any(name in graph.initializers for name in after.input)
+    return biased and graph.ranks().get(node.input[0]) != 2
+
+
+def _add_site(graph: Graph, placement: Placement, name: str) -> set[str]:
+    """Give a tensor its site, or hand that of the tensor it was moved from; every tensor that is integer by it."""
     producer = graph.producer.get(name)
-    if producer is None:
-        placement.activations[name] = Site("", "input", graph.inputs.index(name), f"input:{name}")
-    elif producer.op_type not in MOVING or producer.name not in placement.integer_nodes:
-        placement.activations[name] = site_of(producer)
+    if producer is not None and producer.op_type in MOVING and producer.input[0] not in graph.initializers:
+        if producer.name in placement.integer_nodes:
+            return {name}
+        placement.integer_nodes.append(producer.name)
+        return {name} | _add_site(graph, placement, producer.input[0])
+    if name not in placement.activations:
+        placement.activations[name] = (
+            site_of(producer) if producer is not None else Site("", "input", graph.inputs.index(name), f"input:{name}"))
+    return {name}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+
+_FORM = re.compile(r"(.*?)/([^/#]+)#(\d+):(output|weight|input:.*)", re.DOTALL)
 
 
 class Site(NamedTuple):
@@ -28,7 +31,5 @@ class Site(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Site:
         """The inverse of `str`."""
-        module, _, rest = text.rpartition("/")
-        operation, _, tail = rest.partition("#")
-        call, _, port = tail.partition(":")
+        module, operation, call, port = _FORM.fullmatch(text).groups()  # type: ignore[union-attr]
         return cls(module, operation, int(call), port)

@@ -7,7 +7,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgekit.errors import BadInput
-from edgekit.export.graph import SITE_KEY, Graph, attribute, set_metadata
+from edgekit.export.graph import SITE_KEY, Graph, attribute, metadata, set_metadata
 from edgekit.quant.placement import MOVING, WEIGHTED, site_of, weight_axis
 from edgekit.quant.quantization import Quantization, Scale
 from edgekit.quant.site import Site
@@ -26,6 +26,7 @@ def write_qdq(model: onnx.ModelProto, quantization: Quantization, caps: Caps) ->
     _raise_opset(written)
     graph = Graph(written)
     scales = _tensor_scales(graph, quantization)
+    weights = _weight_scales(graph, quantization)
     nodes: list[onnx.NodeProto] = []
     for name in graph.inputs:
         nodes += _pair(written, name, scales.get(name))
@@ -33,7 +34,7 @@ def write_qdq(model: onnx.ModelProto, quantization: Quantization, caps: Caps) ->
         changed = onnx.NodeProto()
         changed.CopyFrom(node)
         if node.op_type in WEIGHTED:
-            nodes += _weight(written, graph, changed, quantization, scales, caps)
+            nodes += _weight(written, graph, changed, weights, scales, caps)
         _read_dequantized(changed, scales)
         nodes.append(changed)
         for name in node.output:
@@ -46,9 +47,9 @@ def write_qdq(model: onnx.ModelProto, quantization: Quantization, caps: Caps) ->
 
 def written_sites(model: onnx.ModelProto) -> set[Site]:
     """The sites whose pairs a written file carries (pairs that only hand a scale on are not sites)."""
-    marks = [item.value for node in model.graph.node for item in node.metadata_props if item.key == SITE_KEY]
-    return {Site.parse(mark) for mark in marks if mark.rpartition(":")[2] == "output" or ":weight" in mark
-            or ":input:" in mark}
+    marks = (metadata(node, SITE_KEY) for node in model.graph.node
+             if node.op_type in ("QuantizeLinear", "DequantizeLinear"))
+    return {Site.parse(mark) for mark in marks if mark is not None}
 
 
 def _tensor_scales(graph: Graph, quantization: Quantization) -> dict[str, tuple[Scale, Site | None]]:
@@ -63,7 +64,7 @@ def _tensor_scales(graph: Graph, quantization: Quantization) -> dict[str, tuple[
         site = site_of(node)
         if site in wanted:
             tensors[node.output[0]] = (wanted.pop(site), site)
-        elif node.op_type in MOVING and node.input[0] in tensors and node.output[0] not in graph.outputs:
+        elif node.op_type in MOVING and node.input[0] in tensors and graph.consumers.get(node.output[0]):
             tensors[node.output[0]] = (tensors[node.input[0]][0], None)
     if wanted:
         raise BadInput(f"quantize: the graph has no site {next(iter(wanted))}. The model is not the one the "
@@ -90,11 +91,11 @@ def _output_pair(model: onnx.ModelProto, graph: Graph, node: onnx.NodeProto, nam
                  entry: tuple[Scale, Site | None] | None) -> list[onnx.NodeProto]:
     if entry is None or name not in graph.outputs:
         return _pair(model, name, entry)
-    raw = f"{name}_float"                   # the model output keeps its name, behind the pair
+    raw = f"{name}_float"                   # the model output keeps its name, behind a pair of its own
     node.output[list(node.output).index(name)] = raw
-    pair = _pair(model, name, entry, source=raw)
-    pair[1].output[0] = name
-    return pair
+    quantize, inner = _pair(model, name, entry, source=raw)
+    outer = helper.make_node("DequantizeLinear", inner.input, [name], name=f"{inner.name}_output")
+    return [quantize, inner, outer] if graph.consumers.get(name) else [quantize, outer]
 
 
 def _dequantized(name: str) -> str:
@@ -107,22 +108,37 @@ def _read_dequantized(node: onnx.NodeProto, scales: dict[str, tuple[Scale, Site 
             node.input[index] = _dequantized(name)
 
 
-def _weight(model: onnx.ModelProto, graph: Graph, node: onnx.NodeProto, quantization: Quantization,
+def _weight_scales(graph: Graph, quantization: Quantization) -> dict[str, tuple[Scale, Site, int]]:
+    """(scale, site, axis) of every weight that is stored in integers: one a tensor, however many calls share it."""
+    weights: dict[str, tuple[Scale, Site, int]] = {}
+    for node in graph.nodes:
+        site = site_of(node, "weight")
+        if node.op_type in WEIGHTED and site in quantization.weights and graph.constant(node.input[1]) is not None:
+            weights.setdefault(node.input[1], (quantization.weights[site], site, weight_axis(node)))
+    return weights
+
+
+def _weight(model: onnx.ModelProto, graph: Graph, node: onnx.NodeProto, weights: dict[str, tuple[Scale, Site, int]],
             scales: dict[str, tuple[Scale, Site | None]], caps: Caps) -> list[onnx.NodeProto]:
-    site = site_of(node, "weight")
-    scale = quantization.weights.get(site)
-    value = graph.constant(node.input[1])
-    if scale is None or value is None:
+    name, made = node.input[1], []
+    if name not in weights:
         return []
-    axis, name = weight_axis(node), node.input[1]
-    made = [_stored(model, name, value, scale, axis, site)]
-    node.input[1] = made[0].output[0]
+    scale, site, axis = weights[name]
+    if _readers(graph, name)[0].name == node.name:
+        made.append(_stored(model, name, np.asarray(graph.constant(name)), scale, axis, site))
+    node.input[1] = _dequantized(name)
     bias = graph.constant(node.input[2]) if len(node.input) > 2 else None
     entry = scales.get(node.input[0])
     if bias is not None and entry is not None and caps.bias == "int32" and _plain(node):
-        made.append(_int32_bias(model, node.input[2], bias, entry[0], scale))
+        alone = len(graph.consumers[node.input[2]]) == 1    # a shared bias has a step of its own for every input
+        stored = node.input[2] if alone else f"{node.input[2]}_{node.name}"
+        made.append(_int32_bias(model, stored, bias, entry[0], scale))
         node.input[2] = made[-1].output[0]
     return made
+
+
+def _readers(graph: Graph, weight: str) -> list[onnx.NodeProto]:
+    return [node for node in graph.consumers[weight] if node.op_type in WEIGHTED and node.input[1] == weight]
 
 
 def _plain(node: onnx.NodeProto) -> bool:

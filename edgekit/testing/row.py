@@ -21,6 +21,7 @@ Check = tuple[str, Callable[[], str]]
 
 
 def run_checks(checks: list[Check]) -> list[Row]:
+    """Run each check; what it raises becomes its row's detail."""
     return [_row(*item) for item in checks]
 
 
@@ -34,19 +35,23 @@ def _row(name: str, check: Callable[[], str]) -> Row:
 
 
 def fail(reason: str) -> str:
+    """The check does not hold."""
     raise BadInput(reason)
 
 
 def need(holds: bool, reason: str) -> None:
+    """The check does not hold unless `holds`."""
     if not holds:
         raise BadInput(reason)
 
 
 def named(kind: type, name: str) -> str:
+    """A name, and a docstring."""
     need(bool(name), "the class attribute 'name' is empty")
     return f"{name}: {documented(kind)}"
 
 
 def documented(thing: Any) -> str:
+    """The first sentence of a docstring; the check does not hold without one."""
     need(bool((thing.__doc__ or "").strip()), "there is no docstring")
     return summary(thing)

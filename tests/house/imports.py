@@ -62,7 +62,7 @@ def _names(node: ast.Import | ast.ImportFrom, module: str, package: bool) -> lis
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     parts = module.split(".")
-    base = parts[:len(parts) - node.level + package] if node.level else []
+    base = parts[: len(parts) - node.level + package] if node.level else []
     source = ".".join([*base, node.module] if node.module else base)
     known = modules()
     return [f"{source}.{alias.name}" if f"{source}.{alias.name}" in known else source for alias in node.names]

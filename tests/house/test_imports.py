@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 
 import pytest
 
-sys.path.append(__file__.rpartition("/")[0])
-from imports import Import, imports, inside, modules
+from tests.house.imports import Import, imports, inside, modules
 
 OURS = ("edgekit", "targets", "firmware_bridge")
-EXPORT = ("edgekit.target", "edgekit.signature", "edgekit.quant", "edgekit.analysis", "edgekit.profile",
-          "edgekit.errors", "firmware_bridge.bundle", "firmware_bridge.boards", "targets")
-RUNTIME = ("edgekit.target", "edgekit.signature", "edgekit.profile", "edgekit.errors", "firmware_bridge", "targets")
-BRIDGE = ("edgekit.wire", "edgekit.target", "edgekit.signature", "edgekit.profile", "edgekit.errors",
-          "edgekit.codecs", "firmware_bridge")
-PURE = ("edgekit.codecs", "edgekit.quant", "edgekit.errors", "edgekit.registry", "edgekit.decentralized",
-        "edgekit.split")
-BANNED = ("pickle", "dill", "cloudpickle", "joblib", "shelve", "torchvision", "torchaudio", "torch.ao",
-          "ultralytics")
+EXPORT = (
+    "edgekit.target",
+    "edgekit.signature",
+    "edgekit.quant",
+    "edgekit.analysis",
+    "edgekit.profile",
+    "edgekit.errors",
+    "firmware_bridge.bundle",
+    "firmware_bridge.boards",
+    "targets",
+)
+RUNTIME = (
+    "edgekit.target",
+    "edgekit.signature",
+    "edgekit.profile",
+    "edgekit.errors",
+    "firmware_bridge",
+    "targets",
+)
+BRIDGE = (
+    "edgekit.wire",
+    "edgekit.target",
+    "edgekit.signature",
+    "edgekit.profile",
+    "edgekit.errors",
+    "edgekit.codecs",
+    "firmware_bridge",
+)
+PURE = (
+    "edgekit.codecs",
+    "edgekit.quant",
+    "edgekit.errors",
+    "edgekit.registry",
+    "edgekit.decentralized",
+    "edgekit.split",
+)
+BANNED = (
+    "pickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "shelve",
+    "torchvision",
+    "torchaudio",
+    "torch.ao",
+    "ultralytics",
+)
 
 
 @cache
@@ -41,14 +77,23 @@ def allowed(item: Import, places: tuple[str, ...]) -> bool:
 
 
 def test_edgekit_finds_targets_and_boards_by_entry_points_only():
-    wrong = [str(item) for item in of("edgekit") if not inside(item.module, "edgekit.cli")
-             and (inside(item.name, "targets") or inside(item.name, "firmware_bridge"))]
+    wrong = [
+        str(item)
+        for item in of("edgekit")
+        if not inside(item.module, "edgekit.cli")
+        and (inside(item.name, "targets") or inside(item.name, "firmware_bridge"))
+    ]
     assert wrong == []
 
 
 def test_nothing_but_the_command_line_imports_the_command_line():
-    wrong = [str(item) for item in everything() if inside(item.name, "edgekit.cli")
-             and not inside(item.module, "edgekit.cli") and item.module != "edgekit.__main__"]
+    wrong = [
+        str(item)
+        for item in everything()
+        if inside(item.name, "edgekit.cli")
+        and not inside(item.module, "edgekit.cli")
+        and item.module != "edgekit.__main__"
+    ]
     assert wrong == []
 
 
@@ -79,21 +124,38 @@ def test_what_the_design_refuses_is_imported_nowhere(name: str):
 
 def test_runtimes_bridge_wire_and_profile_never_import_torch():
     places = ("firmware_bridge", "edgekit.wire", "edgekit.profile", "edgekit.target", "edgekit.signature")
-    wrong = [str(item) for item in everything() if inside(item.name, "torch") and not item.for_types
-             and (is_runtime(item.module) or any(inside(item.module, place) for place in places))]
+    wrong = [
+        str(item)
+        for item in everything()
+        if inside(item.name, "torch")
+        and not item.for_types
+        and (is_runtime(item.module) or any(inside(item.module, place) for place in places))
+    ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("start", ["edgekit", "edgekit.cli", "edgekit.recipe", "targets.cpu", "targets.cpu.runtime",
-                                   "firmware_bridge.boards", "edgekit.profile"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        "edgekit",
+        "edgekit.cli",
+        "edgekit.recipe",
+        "targets.cpu",
+        "targets.cpu.runtime",
+        "firmware_bridge.boards",
+        "edgekit.profile",
+    ],
+)
 def test_loading_it_loads_no_torch(start: str):
     assert start in modules()
     reached = closure(start)
-    assert {name for name in reached if name.split(".")[0] in ("torch", "onnxscript", "torch_pruning")} == set()
+    assert {
+        name for name in reached if name.split(".")[0] in ("torch", "onnxscript", "torch_pruning")
+    } == set()
 
 
 def closure(start: str) -> set[str]:
-    """Every module name that loading `start` loads, as far as our own files say; parents of a module load too."""
+    """Every module name that loading `start` loads, as far as our own files say; parents load too."""
     known, reached, waiting = modules(), set(), [start]
     while waiting:
         name = waiting.pop()
@@ -110,7 +172,14 @@ def closure(start: str) -> set[str]:
 
 def test_the_reader_sees_what_it_should(tmp_path):
     file = tmp_path / "sample.py"
-    file.write_text("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\n"
-                    "def f():\n    from torch import nn\nclass A:\n    import json\n")
+    file.write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\n"
+        "def f():\n    from torch import nn\nclass A:\n    import json\n"
+    )
     seen = {(item.name, item.at_load, item.for_types) for item in imports("edgekit.sample", file)}
-    assert seen == {("typing", True, False), ("torch", False, True), ("torch", False, False), ("json", True, False)}
+    assert seen == {
+        ("typing", True, False),
+        ("torch", False, True),
+        ("torch", False, False),
+        ("json", True, False),
+    }

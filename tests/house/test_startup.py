@@ -13,7 +13,9 @@ VERBS = ("boards", "targets", "doctor")
 
 
 def python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
     return done.stdout.strip()
 
 
@@ -22,8 +24,10 @@ def test_import_loads_nothing_heavy():
 
 
 def test_help_loads_nothing_heavy_and_lists_every_verb():
-    out = python(f"import sys; from edgekit.cli import main; code = main(['--help']);"
-                 f"print([name for name in {HEAVY} if name in sys.modules], code)")
+    out = python(
+        f"import sys; from edgekit.cli import main; code = main(['--help']);"
+        f"print([name for name in {HEAVY} if name in sys.modules], code)"
+    )
     assert out.endswith("[] 0")
     assert all(f"\n  {verb} " in out for verb in ("compress", "audit", "profile", "doctor"))
 
@@ -40,9 +44,11 @@ def test_start_takes_under_half_a_second(code: str):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_of_a_verb_loads_no_torch_and_ends_with_an_example(verb: str):
-    out = python("import contextlib, sys; from edgekit.cli import main\n"
-                 f"with contextlib.suppress(SystemExit): main(['{verb}', '--help'])\n"
-                 "print('torch' in sys.modules)")
+    out = python(
+        "import contextlib, sys; from edgekit.cli import main\n"
+        f"with contextlib.suppress(SystemExit): main(['{verb}', '--help'])\n"
+        "print('torch' in sys.modules)"
+    )
     lines = out.splitlines()
     assert lines[-1] == "False"
     assert lines[-3] == "example:"

@@ -1,4 +1,4 @@
-"""Fake quantization: equal to the grid bit for bit, gradients as published, sites as asked, the model left clean."""
+"""Fake quantization: equal to the grid, gradients as published, sites as asked, the model left clean."""
 
 from __future__ import annotations
 
@@ -44,8 +44,19 @@ class Net(nn.Module):
         return self.head(F.adaptive_avg_pool2d(z, 1).flatten(1))
 
 
-SITES = ["stem/conv#0", "act/relu#0", "body.0/conv#0", "body.1/relu#0", "body.2/conv#0", "/add#0", "act/relu#1",
-         "/max_pool#0", "/cat#0", "/mean#0", "head/linear#0"]
+SITES = [
+    "stem/conv#0",
+    "act/relu#0",
+    "body.0/conv#0",
+    "body.1/relu#0",
+    "body.2/conv#0",
+    "/add#0",
+    "act/relu#1",
+    "/max_pool#0",
+    "/cat#0",
+    "/mean#0",
+    "head/linear#0",
+]
 
 
 def quantize(model: nn.Module, image: torch.Tensor, *, skip: tuple[str, ...] = ()) -> Quantization:
@@ -68,12 +79,21 @@ def quantize(model: nn.Module, image: torch.Tensor, *, skip: tuple[str, ...] = (
     with torch.no_grad():
         model(image)
     intercept.remove()
-    activations = {Site("", "input", 0, "input:image"): scale_for(float(image.min()), float(image.max()), UNSIGNED)}
-    activations |= {site: scale_for(float(value.min()), float(value.max()), UNSIGNED)
-                    for site, value in seen.items() if site.operation not in skip}
-    weights = {site._replace(port="weight"): weight_scale(model.get_submodule(site.module).weight.detach().numpy(),
-                                                          WEIGHTS)
-               for site in seen if site.operation in ("conv", "linear")}
+    activations = {
+        Site("", "input", 0, "input:image"): scale_for(float(image.min()), float(image.max()), UNSIGNED)
+    }
+    activations |= {
+        site: scale_for(float(value.min()), float(value.max()), UNSIGNED)
+        for site, value in seen.items()
+        if site.operation not in skip
+    }
+    weights = {
+        site._replace(port="weight"): weight_scale(
+            model.get_submodule(site.module).weight.detach().numpy(), WEIGHTS
+        )
+        for site in seen
+        if site.operation in ("conv", "linear")
+    }
     return Quantization("int8", activations, weights)
 
 
@@ -92,14 +112,31 @@ def test_sites_of_shared_modules_functional_calls_and_inplace_operations(net, im
     assert [str(site) for site in trace(net, image)] == [f"{site}:output" for site in SITES]
 
 
-@pytest.mark.parametrize(("module", "sites"), [
-    (nn.Conv1d(3, 3, 1), ["conv"]), (nn.ConvTranspose2d(3, 3, 2), ["conv_transpose"]), (nn.ReLU6(), ["clip"]),
-    (nn.Hardtanh(), ["clip"]), (nn.SiLU(), ["sigmoid", "mul"]), (nn.SiLU(inplace=True), ["sigmoid", "mul"]),
-    (nn.Hardswish(), ["hardswish"]), (nn.Hardsigmoid(), ["hardsigmoid"]), (nn.LeakyReLU(), ["leaky_relu"]),
-    (nn.Sigmoid(), ["sigmoid"]), (nn.Softmax(1), ["softmax"]), (nn.MaxPool2d(2), ["max_pool"]),
-    (nn.AvgPool2d(2), ["avg_pool"]), (nn.AdaptiveAvgPool2d(1), ["mean"]), (nn.AdaptiveAvgPool2d(2), ["avg_pool"]),
-    (nn.Upsample(scale_factor=2), ["resize"]), (nn.BatchNorm2d(3), ["batch_norm"]), (nn.Flatten(), []),
-    (nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), ["conv"]), (nn.Dropout(), [])])
+@pytest.mark.parametrize(
+    ("module", "sites"),
+    [
+        (nn.Conv1d(3, 3, 1), ["conv"]),
+        (nn.ConvTranspose2d(3, 3, 2), ["conv_transpose"]),
+        (nn.ReLU6(), ["clip"]),
+        (nn.Hardtanh(), ["clip"]),
+        (nn.SiLU(), ["sigmoid", "mul"]),
+        (nn.SiLU(inplace=True), ["sigmoid", "mul"]),
+        (nn.Hardswish(), ["hardswish"]),
+        (nn.Hardsigmoid(), ["hardsigmoid"]),
+        (nn.LeakyReLU(), ["leaky_relu"]),
+        (nn.Sigmoid(), ["sigmoid"]),
+        (nn.Softmax(1), ["softmax"]),
+        (nn.MaxPool2d(2), ["max_pool"]),
+        (nn.AvgPool2d(2), ["avg_pool"]),
+        (nn.AdaptiveAvgPool2d(1), ["mean"]),
+        (nn.AdaptiveAvgPool2d(2), ["avg_pool"]),
+        (nn.Upsample(scale_factor=2), ["resize"]),
+        (nn.BatchNorm2d(3), ["batch_norm"]),
+        (nn.Flatten(), []),
+        (nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), ["conv"]),
+        (nn.Dropout(), []),
+    ],
+)
 def test_every_module_is_one_call(module, sites):
     shape = (2, 3, 8) if isinstance(module, nn.Conv1d) else (2, 3, 8, 8)
     assert trace(module, torch.randn(*shape)) == [Site("", name, 0, "output") for name in sites]
@@ -114,14 +151,33 @@ class Wrap(nn.Module):
         return self.function(x)
 
 
-@pytest.mark.parametrize(("function", "site"), [
-    (lambda x: x + x, "add"), (lambda x: torch.add(x, 1), "add"), (lambda x: 1 + x, "add"), (lambda x: x.add_(1), "add"),
-    (lambda x: x - 1, "sub"), (lambda x: 1 - x, "sub"), (lambda x: 2 * x, "mul"), (lambda x: x.mul_(x), "mul"),
-    (lambda x: x / 2, "div"), (lambda x: x @ x, "matmul"), (lambda x: torch.bmm(x[0], x[0]), "matmul"),
-    (lambda x: torch.concat([x, x]), "cat"), (lambda x: torch.stack([x, x]), "cat"), (lambda x: x.relu(), "relu"),
-    (lambda x: torch.relu_(x), "relu"), (lambda x: F.relu(x, inplace=True), "relu"), (lambda x: x.clamp(0, 6), "clip"),
-    (lambda x: F.relu6(x), "clip"), (lambda x: x.mean((2, 3)), "mean"), (lambda x: torch.mean(x, 1), "mean"),
-    (lambda x: F.sigmoid(x), "sigmoid"), (lambda x: F.interpolate(x, scale_factor=2), "resize")])
+@pytest.mark.parametrize(
+    ("function", "site"),
+    [
+        (lambda x: x + x, "add"),
+        (lambda x: torch.add(x, 1), "add"),
+        (lambda x: 1 + x, "add"),
+        (lambda x: x.add_(1), "add"),
+        (lambda x: x - 1, "sub"),
+        (lambda x: 1 - x, "sub"),
+        (lambda x: 2 * x, "mul"),
+        (lambda x: x.mul_(x), "mul"),
+        (lambda x: x / 2, "div"),
+        (lambda x: x @ x, "matmul"),
+        (lambda x: torch.bmm(x[0], x[0]), "matmul"),
+        (lambda x: torch.concat([x, x]), "cat"),
+        (lambda x: torch.stack([x, x]), "cat"),
+        (lambda x: x.relu(), "relu"),
+        (lambda x: torch.relu_(x), "relu"),
+        (lambda x: F.relu(x, inplace=True), "relu"),
+        (lambda x: x.clamp(0, 6), "clip"),
+        (lambda x: F.relu6(x), "clip"),
+        (lambda x: x.mean((2, 3)), "mean"),
+        (lambda x: torch.mean(x, 1), "mean"),
+        (lambda x: F.sigmoid(x), "sigmoid"),
+        (lambda x: F.interpolate(x, scale_factor=2), "resize"),
+    ],
+)
 def test_every_spelling_is_one_call(function, site):
     assert trace(Wrap(function), torch.rand(2, 3, 8, 8)) == [Site("", site, 0, "output")]
 
@@ -135,7 +191,9 @@ def test_inplace_silu_changes_its_argument_and_has_the_right_gradient():
     torch.testing.assert_close(x.grad, y.grad)
 
 
-@pytest.mark.parametrize("grid", [UNSIGNED, SIGNED, Grid(4, signed=True, symmetric=False), Grid(8, reduced=True)])
+@pytest.mark.parametrize(
+    "grid", [UNSIGNED, SIGNED, Grid(4, signed=True, symmetric=False), Grid(8, reduced=True)]
+)
 def test_fake_equals_the_scale_bit_for_bit_and_is_a_fixed_point(grid):
     x = torch.randn(100_000, generator=torch.Generator().manual_seed(2)) * 3
     scale = scale_for(-2.3, 4.1, grid)
@@ -158,7 +216,7 @@ def test_gradients_are_those_of_learned_step_size_quantization(inplace):
     steps = x.detach().double() / scale
     inside = (steps > low) & (steps < high)
     slope = torch.where(inside, steps.round() - steps, steps.clamp(low, high))
-    published = (upstream * slope).sum() / np.sqrt(10 * 7 * 7 * high)      # Esser et al., 2020, eqs. 3 and 4
+    published = (upstream * slope).sum() / np.sqrt(10 * 7 * 7 * high)  # Esser et al., 2020, eqs. 3 and 4
     assert torch.equal(x.grad, upstream * inside)
     assert 0.05 < float((~inside).float().mean()) < 0.6
     torch.testing.assert_close(float(log.grad) * scale, float(published), rtol=1e-3, atol=0.0)
@@ -180,6 +238,7 @@ def test_channel_gradients_are_those_of_learned_step_size_quantization():
 
 def by_hand(net: Net, quantization: Quantization, image: torch.Tensor) -> torch.Tensor:
     """The same forward written out with `Scale` alone."""
+
     def fake(name: str, value: torch.Tensor) -> torch.Tensor:
         scale = quantization.activations.get(Site.parse(f"{name}:output"))
         return value if scale is None else torch.from_numpy(scale.dequantize(scale.quantize(value.numpy())))
@@ -231,11 +290,12 @@ def test_a_model_is_left_clean_and_a_copy_can_be_stripped(net, image):
         assert torch.equal(twin(image), during)
     assert not torch.equal(before, during)
     assert torch.equal(net(image), before)
-    assert torch.equal(twin(image), before)             # hooks of the copy are inert now
+    assert torch.equal(twin(image), before)  # hooks of the copy are inert now
     assert list(net.__dict__) == state
     for module in (*net.modules(), *strip(twin).modules()):
-        assert not (module._forward_hooks or module._forward_pre_hooks or module._forward_hooks_with_kwargs
-                    or module._forward_pre_hooks_with_kwargs or module._forward_hooks_always_called)
+        for hooks in ("forward_hooks", "forward_pre_hooks", "forward_hooks_with_kwargs",
+                      "forward_pre_hooks_with_kwargs", "forward_hooks_always_called"):
+            assert not getattr(module, f"_{hooks}"), hooks
     assert fake.quantization().weights
     torch.save(net.state_dict(), io.BytesIO())
 
@@ -263,9 +323,12 @@ def test_errors_are_one_line(net):
     two = Scale(UNSIGNED, np.ones(2, np.float32), np.zeros(2, np.int64))
     outside = Scale(UNSIGNED, np.ones(1, np.float32), np.full(1, 255))
     for activations, settings, text in (
-            ({site: two}, {}, "has 2 scales"), ({site: outside}, {}, "zero point 255"),
-            ({}, {"learn": "scale"}, "Did you mean 'scales'"), ({}, {"weights": "lerned"}, "Did you mean 'learned'"),
-            ({site: scale_for(0, 1, UNSIGNED)}, {"ties": {site: Site("x", "add", 0, "output")}}, "x/add#0")):
+        ({site: two}, {}, "has 2 scales"),
+        ({site: outside}, {}, "zero point 255"),
+        ({}, {"learn": "scale"}, "Did you mean 'scales'"),
+        ({}, {"weights": "lerned"}, "Did you mean 'learned'"),
+        ({site: scale_for(0, 1, UNSIGNED)}, {"ties": {site: Site("x", "add", 0, "output")}}, "x/add#0"),
+    ):
         with pytest.raises(BadInput, match=text), faked(net, Quantization("int8", activations), **settings):
             pass
 
@@ -294,7 +357,7 @@ def test_a_shared_weight_is_one_tensor_whichever_call_is_asked():
 
 
 def disturbed(net: nn.Module, image: torch.Tensor) -> tuple[torch.Tensor, Quantization]:
-    """The outputs and scales of a net whose weights then get noise: something to learn that the scales can hold."""
+    """Outputs and scales of a net whose weights then get noise: a lesson that the scales can hold."""
     target, quantization = net(image).detach(), quantize(net, image)
     generator = torch.Generator().manual_seed(6)
     with torch.no_grad():
@@ -321,8 +384,10 @@ def train(net: nn.Module, fake, image: torch.Tensor, target: torch.Tensor, steps
     return losses
 
 
-@pytest.mark.parametrize(("learn", "weights"), [("scales", "minmax"), ("scales", "learned"), ("averaged", "minmax"),
-                                                ("frozen", "frozen")])
+@pytest.mark.parametrize(
+    ("learn", "weights"),
+    [("scales", "minmax"), ("scales", "learned"), ("averaged", "minmax"), ("frozen", "frozen")],
+)
 def test_training_learns_and_the_trained_scales_describe_the_faked_model(net, image, learn, weights):
     target, quantization = disturbed(net, image)
     with faked(net, quantization, learn=learn, weights=weights) as fake:
@@ -331,21 +396,34 @@ def test_training_learns_and_the_trained_scales_describe_the_faked_model(net, im
         trained = fake.quantization()
     assert losses[-1] < 0.2 * losses[0]
     assert torch.equal(result, by_hand(net, trained, image))
-    moved = [site for site, scale in trained.activations.items()
-             if not np.array_equal(scale.scale, quantization.activations[site].scale)]
+    moved = [
+        site
+        for site, scale in trained.activations.items()
+        if not np.array_equal(scale.scale, quantization.activations[site].scale)
+    ]
     inputs = {site for site in quantization.activations if site.operation == "input"}
     assert set(moved) == (set() if learn == "frozen" else set(quantization.activations) - inputs)
-    assert all(float(scale.scale.min()) > 0 for scale in (*trained.activations.values(), *trained.weights.values()))
-    assert all(np.array_equal(scale.zero_point, quantization.activations[site].zero_point)
-               for site, scale in trained.activations.items())
+    assert all(
+        float(scale.scale.min()) > 0 for scale in (*trained.activations.values(), *trained.weights.values())
+    )
+    assert all(
+        np.array_equal(scale.zero_point, quantization.activations[site].zero_point)
+        for site, scale in trained.activations.items()
+    )
 
 
 def test_learned_scales_recover_from_a_bad_start(net, image):
     """Scales eight times too small clip most values; their gradients must widen them."""
     target = net(image).detach()
     good = quantize(net, image)
-    bad = Quantization("int8", {site: Scale(scale.grid, scale.scale / (1 if site.operation == "input" else 8),
-                                            scale.zero_point) for site, scale in good.activations.items()}, good.weights)
+    bad = Quantization(
+        "int8",
+        {
+            site: Scale(scale.grid, scale.scale / (1 if site.operation == "input" else 8), scale.zero_point)
+            for site, scale in good.activations.items()
+        },
+        good.weights,
+    )
     for parameter in net.parameters():
         parameter.requires_grad_(False)
     with faked(net, bad) as fake:
@@ -386,7 +464,7 @@ def test_tied_sites_share_one_scale(net, image):
 
 
 def test_an_inplace_operation_on_a_faked_tensor_keeps_its_gradients(image):
-    """add, then relu_ on its faked result: the scale's gradient must not be computed from overwritten values."""
+    """add, then relu_ on its faked result: the scale's gradient must not see overwritten values."""
     gradients = []
     for inplace in (False, True):
         model = Wrap(lambda image, inplace=inplace: F.relu(image + 0.1, inplace=inplace) * 2)

@@ -1,0 +1,125 @@
+"""The cheapest form of every benchmark runs and prints sane JSON; the figures are judged by hand."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent / "benchmarks"
+SCRIPTS = ("latency", "zoo_never_slower", "qat_step", "ptq_time", "chain")
+
+
+def run(
+    script: str, *options: str, code: int = 0
+) -> tuple[list[dict[str, Any]], subprocess.CompletedProcess[str]]:
+    """The JSON lines of a script, and the process."""
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / f"{script}.py"), *options],
+        capture_output=True,
+        text=True,
+        cwd=FOLDER.parent.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == code, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")], done
+
+
+def check(rows: list[dict[str, Any]], script: str, count: int) -> None:
+    """What every benchmark's line has; a smoke run judges nothing."""
+    assert len(rows) == count
+    for row in rows:
+        assert row["benchmark"] == script
+        assert row["met"] is None
+        assert row["seed"] == 0
+        assert row["asked"]
+        assert len(row["load"]) == 3
+        assert {"torch", "onnxruntime", "edgekit"} <= set(row["versions"])
+
+
+def check_interval(figure: dict[str, Any]) -> None:
+    """A positive ratio within its interval."""
+    low, high = figure["ci95"]
+    assert 0 < low <= figure["value"] <= high < math.inf
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, "efficientnet"])
+def test_a_benchmark_is_imported_without_running(script, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    spec = importlib.util.spec_from_file_location(f"benchmark_{script}", FOLDER / f"{script}.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    assert callable(module.main)
+    assert f"python tests/benchmarks/{script}.py" in module.__doc__
+
+
+def test_latency():
+    rows, _ = run("latency", "--smoke")
+    check(rows, "latency", 1)
+    for file in ("int8", "ort_s8s8", "ort_u8s8"):
+        check_interval(rows[0][file])
+    assert rows[0]["integer_convolutions"] == "27 of 27"
+    assert rows[0]["audit"]["int8"]["float"] == rows[0]["audit"]["int8"]["stray_qdq"] == 0
+    assert set(rows[0]["milliseconds"]) == {"fp32", "int8", "ort_s8s8", "ort_u8s8"}
+
+
+def test_zoo_never_slower():
+    rows, done = run("zoo_never_slower", "--smoke")
+    check(rows, "zoo_never_slower", 2)
+    assert [row["case"] for row in rows] == ["ds_cnn", "mlp"]
+    for row in rows:
+        check_interval(row["final"])
+        check_interval(row["int8"])
+        assert row["same_bytes_as_fp32"] == (row["chosen"] == "fp32")
+        taken = [entry["ci95"][0] for name, entry in row["measured"].items() if name != "fp32"]
+        assert row["chosen"] == "fp32" or max(taken) >= 0.98
+    assert "asked" in done.stdout.splitlines()[len(rows) + 1]
+
+
+def test_qat_step():
+    rows, _ = run("qat_step", "--smoke")
+    check(rows, "qat_step", 3)
+    assert [row["learn"] for row in rows] == ["scales", "averaged", "frozen"]
+    for row in rows:
+        check_interval(row["slowdown"])
+        faked, of, sites = row["sites_faked"].split()
+        assert (faked, of) == (sites, "of")
+        assert int(sites) > 20
+        assert row["qat_ms"] > 0
+
+
+def test_ptq_time():
+    rows, _ = run("ptq_time", "--smoke")
+    check(rows, "ptq_time", 1)
+    assert set(rows[0]["stages"]) == {"import", "data and model", "ptq", "export", "audit", "profile"}
+    assert 0 < sum(rows[0]["stages"].values()) <= rows[0]["seconds"]
+
+
+def test_chain_runs_resumes_and_keeps_its_plan(tmp_path):
+    options = ("--smoke", "--width", "16", "--out", str(tmp_path / "chain"))
+    rows, first = run("chain", *options)
+    check(rows, "chain", 1)
+    row = rows[0]
+    check_interval(row["speed_up"])
+    assert (
+        -100 <= row["drop_points"]["ci95"][0] <= row["drop_points"]["value"] <= row["drop_points"]["ci95"][1]
+    )
+    gap = 100 * (row["top1"]["baseline"] - row["top1"]["result"])
+    assert row["drop_points"]["value"] == pytest.approx(gap, abs=1e-2)
+    assert row["drop_points"]["value"] == pytest.approx(100 * row["report_drop"]["value"], abs=1e-2)
+    assert "estimated" in first.stderr
+    again, second = run("chain", *options)
+    assert again[0]["sha256"] == row["sha256"]
+    assert (row["starts"], again[0]["starts"]) == (1, 2)
+    assert second.stderr.count("done before") == 4  # the teacher and three steps
+    _, other = run("chain", *options, "--width", "32", code=2)
+    assert other.stderr.count("\n") == 1
+    assert "holds another plan" in other.stderr
