@@ -52,8 +52,8 @@ class Measurer:
         timings = time_files({name: path for name, path in files.items() if path is not None}, self.target, self.feeds,
                              threads=self.threads)
         ratios = {name: ratio(timings["fp32"], timing) for name, timing in timings.items()}
-        best = max((name for name in ratios if name != "fp32"), key=lambda name: ratios[name].value)
-        chosen = best if ratios[best].low >= FLOOR else "fp32"
+        gains = [name for name in ratios if name != "fp32" and ratios[name].low >= FLOOR]
+        chosen = max(gains, key=lambda name: ratios[name].value, default="fp32")
         kept = layers[chosen] or ()
         return {"precision": "fp32" if chosen == "fp32" else self.quantization.precision, "float_layers": list(kept),
                 "measured": {name: {"ratio": value.value, "ci95": [value.low, value.high]}

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from edgekit import settings
 from edgekit.errors import BadInput, did_you_mean
 from edgekit.order import check_order
@@ -17,7 +15,7 @@ from edgekit.overrides import override
 from edgekit.paths import absolute, relative
 from edgekit.registry import transforms
 from edgekit.transforms.base import Transform
-from edgekit.yaml_lines import Document, read_yaml
+from edgekit.yaml_lines import Document, read_yaml, write_yaml
 
 __all__ = ["Budget", "Recipe", "check_order", "load_recipe", "parse_recipe", "step_name"]
 
@@ -114,7 +112,7 @@ class Recipe:
         plain["steps"] = [{step_name(step): _plain(step.settings())} for step in self.steps]
         kept = {key: _plain(value) for key, value in plain.items() if value not in (None, {}, ())}
         kept = relative(kept, folder) if folder is not None else kept
-        return yaml.safe_dump(kept, sort_keys=False, default_flow_style=None, width=110)
+        return write_yaml(kept)
 
 
 def load_recipe(path: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:

@@ -18,10 +18,14 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads `1e-3` as text; here it is the number that its writer meant."""
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes the texts that `_Loader` would read as numbers."""
+
+
 _EXPONENT = re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$")
-_Loader.yaml_implicit_resolvers = {key: list(value)
-                                   for key, value in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
+for _kind in (_Loader, _Dumper):
+    _kind.yaml_implicit_resolvers = {key: list(value) for key, value in _kind.yaml_implicit_resolvers.items()}
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
 
 
 @dataclass
@@ -72,6 +76,11 @@ def read_yaml(text: str, *, source: str) -> Document:
 def parse_value(text: str, *, source: str) -> Any:
     """The value of a piece of YAML, as on the command line."""
     return read_yaml(text, source=source).value
+
+
+def write_yaml(value: Any) -> str:
+    """Plain values as YAML that `read_yaml` reads back the same."""
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110))
 
 
 class _Builder:

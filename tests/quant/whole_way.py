@@ -32,7 +32,7 @@ def settle(model: nn.Module, *, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     uniform = lambda tensor, low, high: tensor.data.uniform_(low, high, generator=generator)  # noqa: E731
     for module in model.modules():
-        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm)):
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm)) and module.affine:
             uniform(module.weight, 0.5, 1.5)
             uniform(module.bias, -0.2, 0.2)
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -77,6 +77,7 @@ class Whole:
     exclude: tuple[str, ...] = ()
     board: Board = VNNI
     seed: int = 1
+    two_outputs: bool = False
 
     @cached_property
     def feeds(self) -> dict[str, np.ndarray]:
@@ -96,7 +97,8 @@ class Whole:
     @cached_property
     def graph(self) -> onnx.ModelProto:
         """The float graph."""
-        return to_onnx(self.fused, self._example, fuse=False)
+        names = ["output", "features"] if self.two_outputs else None
+        return to_onnx(self.fused, self._example, fuse=False, output_names=names)
 
     @cached_property
     def placement(self) -> Placement:
@@ -113,6 +115,18 @@ class Whole:
         """What the writer makes of them."""
         return write_qdq(self.graph, self.quantization, self.caps)
 
+    def with_scales(self, quantization: Quantization) -> Whole:
+        """The same graph and model with other scales."""
+        other = Whole(self.model, self.shapes, self.exclude, self.board, self.seed)
+        other.__dict__ |= {"fused": self.fused, "graph": self.graph, "quantization": quantization}
+        return other
+
+    def anew(self, *, exclude: tuple[str, ...] = (), board: Board = VNNI) -> Whole:
+        """The same graph and model placed and calibrated with other options."""
+        other = Whole(self.model, self.shapes, exclude, board, self.seed)
+        other.__dict__ |= {"fused": self.fused, "graph": self.graph}
+        return other
+
     @property
     def sites(self) -> set[Site]:
         """Every site asked for."""
@@ -122,14 +136,10 @@ class Whole:
         """(output of the faked torch model, the sites that its forward met)."""
         with faked(self.fused, self.quantization, learn="frozen", weights="frozen") as fake, torch.no_grad():
             output = self.fused(*(torch.from_numpy(value) for value in feeds.values()))
-            return output.numpy(), set(fake.sites_seen)
+            first = output[0] if isinstance(output, tuple) else output
+            return first.numpy(), set(fake.sites_seen)
 
     @property
     def _example(self) -> dict[str, Any]:
         return {name: torch.from_numpy(value[:1]) for name, value in normal(self.shapes, 1).items()}
 
-
-def last_step(whole: Whole) -> float:
-    """The largest scale among the tensors quantized last: one step of the output, to compare by."""
-    index = {name for value in whole.graph.graph.output for name in (value.name,)}
-    return max(float(scale.scale[0]) for site, scale in whole.quantization.activations.items()) if not index else 0.0
