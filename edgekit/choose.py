@@ -45,7 +45,7 @@ class Measurer:
 
     def _choose(self, folder: Path) -> dict[str, Any]:
         suspects = self._suspects(folder)
-        layers = {"fp32": None, self.quantization.precision: ()}
+        layers: dict[str, tuple[str, ...] | None] = {"fp32": None, self.quantization.precision: ()}
         for count in range(1, len(suspects) + 1):
             layers[f"float {', '.join(name for name, *_ in suspects[:count])}"] = tuple(s[0] for s in suspects[:count])
         files = {name: self._export(folder / f"{index}.onnx", kept) for index, (name, kept) in enumerate(layers.items())}
@@ -66,15 +66,17 @@ class Measurer:
         """(layer, int8 us, float us) of the layers whose int8 operators take longer, worst first."""
         if self.quantization.precision != "int8":
             return []
-        tables = []
-        for name, kept in (("int8", ()), ("float", None)):
-            runner: Any = self.target.runner(self._export(folder / f"table-{name}.onnx", kept), threads=self.threads)
-            tables.append(_by_layer(runner.operator_times(self.feeds)))
-        quantized, plain = tables
+        quantized, plain = self._table(folder / "int8.onnx", ()), self._table(folder / "float.onnx", None)
         weighted = {str(site.module) for site in self.quantization.weights}
         worse = [(layer, time, plain[layer]) for layer, time in quantized.items()
                  if layer in weighted and layer in plain and time > 1.1 * plain[layer]]
         return sorted(worse, key=lambda row: row[2] - row[1])[:MOST_SUSPECTS]
+
+    def _table(self, path: Path, kept: tuple[str, ...] | None) -> dict[str, float]:
+        """Microseconds by layer of a file."""
+        exported = self._export(path, kept)
+        runner: Any = self.target.runner(exported or path, threads=self.threads)
+        return _by_layer(runner.operator_times(self.feeds))
 
     def _export(self, path: Path, kept: tuple[str, ...] | None) -> Path | None:
         quantization = None if kept is None else restricted(self.graph, self.quantization, self.target.caps(self.board),

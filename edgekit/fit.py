@@ -141,7 +141,7 @@ def make_fit(loss: Callable[[Any, Any], torch.Tensor], device: str = "cpu", amp:
 
     def fit(model: nn.Module, data: Iterable[Any], hooks: Hooks) -> nn.Module:
         # channels last: a third faster for convolutions in training on the CPU (AVX-512), and on GPUs with tensor cores
-        model = model.to(device, memory_format=torch.channels_last)
+        model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         check_finite(model, hooks.label)
         optimizer = make_optimizer(model, hooks)
         checkpoint = Checkpoint.open(hooks, model, optimizer)
@@ -150,7 +150,7 @@ def make_fit(loss: Callable[[Any, Any], torch.Tensor], device: str = "cpu", amp:
         )  # last: after what a step does there
         for epoch in hooks.epochs_iter(data, model):
             _train_epoch(model.train(), data, hooks, optimizer, epoch, loss=loss, device=device, amp=amp)
-        return model.to(memory_format=torch.contiguous_format).eval()
+        return model.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
 
     return fit
 

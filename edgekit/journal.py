@@ -80,7 +80,7 @@ def step_key(previous: str, facts: Mapping[str, Any]) -> str:
 
 def environment() -> dict[str, Any]:
     """What a result depends on besides the recipe: versions and machine."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = version(name)

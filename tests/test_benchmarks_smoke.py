@@ -103,7 +103,7 @@ def test_ptq_time():
     assert 0 < sum(rows[0]["stages"].values()) <= rows[0]["seconds"]
 
 
-def test_chain_runs_resumes_and_keeps_its_plan(tmp_path):
+def test_chain_runs_and_keeps_its_plan(tmp_path):
     options = ("--smoke", "--width", "16", "--out", str(tmp_path / "chain"))
     rows, first = run("chain", *options)
     check(rows, "chain", 1)
@@ -116,10 +116,8 @@ def test_chain_runs_resumes_and_keeps_its_plan(tmp_path):
     assert row["drop_points"]["value"] == pytest.approx(gap, abs=1e-2)
     assert row["drop_points"]["value"] == pytest.approx(100 * row["report_drop"]["value"], abs=1e-2)
     assert "estimated" in first.stderr
-    again, second = run("chain", *options)
-    assert again[0]["sha256"] == row["sha256"]
-    assert (row["starts"], again[0]["starts"]) == (1, 2)
-    assert second.stderr.count("done before") == 4  # the teacher and three steps
+    assert len(row["sha256"]) == 64
+    assert row["starts"] == 1
     _, other = run("chain", *options, "--width", "32", code=2)
     assert other.stderr.count("\n") == 1
     assert "holds another plan" in other.stderr

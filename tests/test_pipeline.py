@@ -90,9 +90,9 @@ def test_a_killed_run_goes_on_and_gives_the_same_file(done, tmp_path):
 
 def test_a_second_run_of_a_finished_folder_trains_nothing(done):
     before = (done.folder / "model.onnx").read_bytes()
-    start = time.time()
+    steps = (done.folder / "journal.jsonl").read_text().count('"event": "step"')
     again = compress_recipe(parse_recipe(RECIPE), out=done.folder)
-    assert time.time() - start < 60
+    assert (done.folder / "journal.jsonl").read_text().count('"event": "step"') == steps == 3
     assert again.artefact.read_bytes() == before
 
 
@@ -155,11 +155,9 @@ def test_several_boards_share_steps_and_stand_side_by_side(tmp_path):
     (("quantize: {epochs: 1}", "quantize: {weights: 4}"), "bits"),
 ])
 def test_bad_input_is_one_line_before_anything_is_trained(tmp_path, change, words):
-    start = time.time()
     with pytest.raises(BadInput, match=words) as caught:
         run(tmp_path / "bad", RECIPE.replace(*change))
     assert "\n" not in str(caught.value)
-    assert time.time() - start < 60
     assert not list(Path(tmp_path).glob("bad/steps/*"))
 
 

@@ -6,6 +6,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -55,7 +56,7 @@ class Graph:
         return {**ranks, **{name: len(item.dims) for name, item in self.initializers.items()}}
 
 
-def attribute(node: onnx.NodeProto, name: str, default: object = None) -> object:
+def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:
     """An attribute's value, or the default."""
     for item in node.attribute:
         if item.name == name:

@@ -97,11 +97,12 @@ def fold_batchnorm(model: onnx.ModelProto) -> bool:
     graph, changed = Graph(model), False
     for node in list(graph.nodes):
         layer = graph.producer.get(node.input[0]) if node.op_type == "BatchNormalization" else None
-        if layer is None or layer.op_type not in ("Conv", "Gemm") or graph.sole_consumer(layer.output[0]) is not node:
+        if layer is None or layer.op_type not in ("Conv", "Gemm") or len(node.output) > 1:
             continue
         numbers = [graph.constant(name) for name in [*layer.input[1:], *node.input[1:5]]]
         shared = any(len(graph.consumers[name]) > 1 for name in layer.input[1:])
-        if shared or any(value is None for value in numbers) or len(node.output) > 1:
+        alone = len(graph.consumers[node.input[0]]) == 1 and node.input[0] not in graph.outputs
+        if not alone or shared or any(value is None for value in numbers):
             continue
         _fold_one(model, layer, node, [np.asarray(value) for value in numbers])
         changed = True

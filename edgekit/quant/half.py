@@ -14,4 +14,5 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    return convert_float_to_float16(copy, keep_io_types=True, disable_shape_infer=True)
+    half: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True, disable_shape_infer=True)
+    return half

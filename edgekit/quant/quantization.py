@@ -23,12 +23,13 @@ class Scale:
     def quantize(self, value: np.ndarray, axis: int = 0) -> np.ndarray:
         """q = clip(round_half_even(value / scale) + zero_point), as int64; channels along `axis`."""
         scale, zero = self._shaped(value.ndim, axis)
-        return np.clip(np.rint(value / scale) + zero, self.grid.lowest, self.grid.highest).astype(np.int64)
+        integers: np.ndarray = np.clip(np.rint(value / scale) + zero, self.grid.lowest, self.grid.highest)
+        return np.asarray(integers, np.int64)
 
     def dequantize(self, value: np.ndarray, axis: int = 0) -> np.ndarray:
         """scale * (q - zero_point), as float32."""
         scale, zero = self._shaped(value.ndim, axis)
-        return ((value - zero) * scale).astype(np.float32)
+        return np.asarray((value - zero) * scale, np.float32)
 
     def _shaped(self, ndim: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
         shape = [1] * ndim

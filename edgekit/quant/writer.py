@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -142,7 +144,7 @@ def _readers(graph: Graph, weight: str) -> list[onnx.NodeProto]:
 
 
 def _plain(node: onnx.NodeProto) -> bool:
-    return attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0
+    return bool(attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0)
 
 
 def _stored(model: onnx.ModelProto, name: str, value: np.ndarray, scale: Scale, axis: int,
@@ -150,7 +152,7 @@ def _stored(model: onnx.ModelProto, name: str, value: np.ndarray, scale: Scale, 
     integers = scale.quantize(value, axis).astype(_dtype(scale))
     model.graph.initializer.append(numpy_helper.from_array(integers, f"{name}_quantized"))
     scale_name, zero_name = _parameters(model, name, scale)
-    options = {"axis": axis} if scale.scale.size > 1 else {}
+    options: dict[str, Any] = {"axis": axis} if scale.scale.size > 1 else {}
     node = helper.make_node("DequantizeLinear", [f"{name}_quantized", scale_name, zero_name], [_dequantized(name)],
                             name=f"{name}_DequantizeLinear", **options)
     set_metadata(node, SITE_KEY, str(site))
@@ -164,7 +166,7 @@ def _int32_bias(model: onnx.ModelProto, name: str, bias: np.ndarray, x: Scale, w
     for suffix, value in (("_quantized", integers), ("_scale", step if step.size > 1 else step.reshape(())),
                           ("_zero_point", np.zeros(step.shape if step.size > 1 else (), np.int32))):
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name + suffix))
-    options = {"axis": 0} if step.size > 1 else {}
+    options: dict[str, Any] = {"axis": 0} if step.size > 1 else {}
     return helper.make_node("DequantizeLinear", [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"],
                             [_dequantized(name)], name=f"{name}_DequantizeLinear", **options)
 

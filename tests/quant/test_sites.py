@@ -1,4 +1,4 @@
-"""One set of sites: what is placed is what training fakes, what the file carries and what the runtime computes."""
+"""One set of sites: what is placed is what training fakes, the file carries and the runtime computes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ class Twice(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.layer, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 4, 1)
+        self.stem, self.layer, self.head = (
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.Conv2d(8, 8, 3),
+            nn.Conv2d(8, 4, 1),
+        )
 
     def forward(self, x):
         x = F.relu(self.stem(x))
@@ -76,7 +80,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm, self.up, self.act, self.down = nn.LayerNorm(16), nn.Linear(16, 32), act, nn.Linear(32, 16)
         self.head = nn.Linear(16, 5)
-        nn.init.normal_(self.up.bias)       # a bias that counts: its sum is the layer's result, not the product
+        nn.init.normal_(self.up.bias)  # a bias that counts: its sum is the layer's result, not the product
 
     def forward(self, x):
         return self.head((x + self.down(self.act(self.up(self.norm(x))))).mean(1))
@@ -119,14 +123,26 @@ class Moved(nn.Module):
 
 
 IMAGE = {"x": INPUT}
-OWN = {"twice": (Twice, IMAGE), "tied": (Tied, IMAGE), "sum": (Sum, IMAGE),
-       "two-inputs": (TwoInputs, {"image": (3, 8, 8), "speed": (6,)}),
-       "block-gelu": (lambda: Block(nn.GELU()), {"x": (7, 16)}),
-       "block-relu": (lambda: Block(nn.ReLU()), {"x": (7, 16)}),
-       "features": (Features, IMAGE), "norms": (Norms, IMAGE), "moved": (Moved, {"x": (16, 14, 4)})}
-ZOO = {"resnet8": ({"width": 8}, (3, 32, 32)), "mobilenet_v1": ({"width": 0.25}, (3, 32, 32)), "ds_cnn": ({}, (1, 49, 10)),
-       "fc_autoencoder": ({}, (640,)), "mlp": ({}, (1, 28, 28)), "tfc": ({}, (1, 28, 28)),
-       "gn_lenet": ({"width": 8}, (3, 32, 32))}
+OWN = {
+    "twice": (Twice, IMAGE),
+    "tied": (Tied, IMAGE),
+    "sum": (Sum, IMAGE),
+    "two-inputs": (TwoInputs, {"image": (3, 8, 8), "speed": (6,)}),
+    "block-gelu": (lambda: Block(nn.GELU()), {"x": (7, 16)}),
+    "block-relu": (lambda: Block(nn.ReLU()), {"x": (7, 16)}),
+    "features": (Features, IMAGE),
+    "norms": (Norms, IMAGE),
+    "moved": (Moved, {"x": (16, 14, 4)}),
+}
+ZOO = {
+    "resnet8": ({"width": 8}, (3, 32, 32)),
+    "mobilenet_v1": ({"width": 0.25}, (3, 32, 32)),
+    "ds_cnn": ({}, (1, 49, 10)),
+    "fc_autoencoder": ({}, (640,)),
+    "mlp": ({}, (1, 28, 28)),
+    "tfc": ({}, (1, 28, 28)),
+    "gn_lenet": ({"width": 8}, (3, 32, 32)),
+}
 ALL = [*OWN, *FAMILIES, *ZOO]
 MADE: dict[str, Whole] = {}
 
@@ -154,7 +170,9 @@ def within(found: np.ndarray, expected: np.ndarray, whole: Whole, steps: float) 
 def test_asked_placed_faked_and_written_sites_are_one_set(name):
     one = whole(name)
     placed = {*one.placement.activations.values(), *(site for site, _ in one.placement.weights.values())}
-    assert len(placed) == len(one.placement.activations) + len(one.placement.weights)     # no two tensors share one
+    assert len(placed) == len(one.placement.activations) + len(
+        one.placement.weights
+    )  # no two tensors share one
     output, seen = one.fake_run(one.feeds)
     assert placed == one.sites == seen == written_sites(one.file)
     assert np.isfinite(output).all()
@@ -167,14 +185,16 @@ def test_every_layer_placed_in_integers_runs_in_integers(name, tmp_path: Path):
     onnx.save(one.file, tmp_path / "int8.onnx")
     audit = find_target("cpu").audit(tmp_path / "int8.onnx")
     layers = [node for node in one.graph.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
-    assert {audit.placement[node.name] for node in layers if node.name in one.placement.integer_nodes} == {"integer"}
+    assert {audit.placement[node.name] for node in layers if node.name in one.placement.integer_nodes} == {
+        "integer"
+    }
     assert all(node.name in one.placement.integer_nodes for node in layers)
     assert audit.integer_compute_nodes >= len(layers)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_written_file_computes_what_training_saw(name):
-    """A tie that rounds the other way moves values downstream by a step of their grids; it does not add up."""
+    """A tie that rounds the other way moves values downstream by a step; it does not add up."""
     one = whole(name)
     feeds = normal(one.shapes, 32, seed=7)
     file, fake = run(one.file, feeds), one.fake_run(feeds)[0]
@@ -187,8 +207,10 @@ def test_the_written_file_computes_what_training_saw(name):
     assert within(run(one.file, feeds, optimize=False), fake, one, 3.5)
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name not in
-                                  ("block-gelu", "block-relu", "norms", "group_norm", "gn_lenet")])
+@pytest.mark.parametrize(
+    "name",
+    [name for name in ALL if name not in ("block-gelu", "block-relu", "norms", "group_norm", "gn_lenet")],
+)
 def test_the_written_file_equals_the_integer_reference(name):
     one = whole(name)
     feeds = normal(one.shapes, 16, seed=8)
@@ -216,7 +238,10 @@ def test_a_changed_scale_changes_file_and_fake_alike():
     base = whole("residual")
     before = run(base.file, base.feeds), base.fake_run(base.feeds)[0]
     for site, scale in base.quantization.activations.items():
-        coarse = {**base.quantization.activations, site: Scale(scale.grid, scale.scale * 40, scale.zero_point // 40)}
+        coarse = {
+            **base.quantization.activations,
+            site: Scale(scale.grid, scale.scale * 40, scale.zero_point // 40),
+        }
         one = base.with_scales(Quantization("int8", coarse, base.quantization.weights))
         file, fake = run(one.file, one.feeds) - before[0], one.fake_run(one.feeds)[0] - before[1]
         assert np.corrcoef(file.ravel(), fake.ravel())[0, 1] > 0.7, str(site)
@@ -225,16 +250,24 @@ def test_a_changed_scale_changes_file_and_fake_alike():
 def test_a_site_that_graph_and_model_lack_is_named():
     base = whole("residual")
     site, scale = Site("body.7", "conv", 0, "output"), next(iter(base.quantization.activations.values()))
-    one = base.with_scales(Quantization("int8", {**base.quantization.activations, site: scale},
-                                        base.quantization.weights))
+    one = base.with_scales(
+        Quantization("int8", {**base.quantization.activations, site: scale}, base.quantization.weights)
+    )
     with pytest.raises(BadInput, match=r"never reached body\.7/conv#0:output"):
         one.fake_run(one.feeds)
     with pytest.raises(BadInput, match=r"the graph has no site body\.7/conv#0:output"):
         _ = one.file
 
 
-@pytest.mark.parametrize("site", [
-    Site("", "input", 0, "input:a/b#1:c"), Site("/conv1/Conv", "conv", 0, "output"), Site("", "add", 3, "output"),
-    Site("a#0:output/b", "conv", 3, "weight"), Site("", "input", 1, "input:serving/x:0")])
+@pytest.mark.parametrize(
+    "site",
+    [
+        Site("", "input", 0, "input:a/b#1:c"),
+        Site("/conv1/Conv", "conv", 0, "output"),
+        Site("", "add", 3, "output"),
+        Site("a#0:output/b", "conv", 3, "weight"),
+        Site("", "input", 1, "input:serving/x:0"),
+    ],
+)
 def test_a_site_survives_its_text(site):
     assert Site.parse(str(site)) == site

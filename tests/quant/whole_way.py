@@ -47,15 +47,21 @@ def normal(shapes: dict[str, tuple[int, ...]], count: int = 16, seed: int = 1) -
     return {name: chance.normal(size=(count, *shape)).astype(np.float32) for name, shape in shapes.items()}
 
 
-def quantize_graph(graph: onnx.ModelProto, placement: Placement, caps: Caps,
-                   feeds: dict[str, np.ndarray]) -> Quantization:
+def quantize_graph(
+    graph: onnx.ModelProto, placement: Placement, caps: Caps, feeds: dict[str, np.ndarray]
+) -> Quantization:
     """Minmax scales for every site of a placement."""
     ranges = calibrate(graph, list(placement.activations), [feeds], method="minmax")
     weights = {item.name: onnx.numpy_helper.to_array(item) for item in graph.graph.initializer}
     return Quantization(
-        activations={site: scale_for(*ranges[name], caps.activations) for name, site in placement.activations.items()},
-        weights={site: weight_scale(weights[name], caps.weights, axis=axis)
-                 for name, (site, axis) in placement.weights.items()})
+        activations={
+            site: scale_for(*ranges[name], caps.activations) for name, site in placement.activations.items()
+        },
+        weights={
+            site: weight_scale(weights[name], caps.weights, axis=axis)
+            for name, (site, axis) in placement.weights.items()
+        },
+    )
 
 
 def run(model: onnx.ModelProto, feeds: dict[str, np.ndarray], *, optimize: bool = True) -> np.ndarray:
@@ -64,7 +70,9 @@ def run(model: onnx.ModelProto, feeds: dict[str, np.ndarray], *, optimize: bool 
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimize else levels.ORT_DISABLE_ALL
     options.intra_op_num_threads, options.log_severity_level = 1, 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return session.run(None, feeds)[0]
 
 
@@ -142,4 +150,3 @@ class Whole:
     @property
     def _example(self) -> dict[str, Any]:
         return {name: torch.from_numpy(value[:1]) for name, value in normal(self.shapes, 1).items()}
-
