@@ -26,11 +26,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "compress": "edgekit.pipeline", "audit": "edgekit.inspection", "check": "edgekit.inspection",
+    "compress": "edgekit.pipeline",
+    "audit": "edgekit.inspection",
+    "check": "edgekit.inspection",
     "profile": "edgekit.profile",
-    "load": "edgekit.container", "Recipe": "edgekit.recipe", "Job": "edgekit.job", "Data": "edgekit.job",
-    "Signature": "edgekit.signature", "Score": "edgekit.metric", "Prune": "edgekit.transforms.prune",
-    "Finetune": "edgekit.transforms.finetune", "Distil": "edgekit.transforms.distil",
+    "load": "edgekit.container",
+    "Recipe": "edgekit.recipe",
+    "Job": "edgekit.job",
+    "Data": "edgekit.job",
+    "Signature": "edgekit.signature",
+    "Score": "edgekit.metric",
+    "Prune": "edgekit.transforms.prune",
+    "Finetune": "edgekit.transforms.finetune",
+    "Distil": "edgekit.transforms.distil",
     "Quantize": "edgekit.transforms.quantize",
 }
 __all__ = sorted([*_HOMES, "__version__"])

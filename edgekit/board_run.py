@@ -48,7 +48,10 @@ class BoardRun:
         if isinstance(model, onnx.ModelProto):
             return model
         from edgekit.export.to_onnx import to_onnx
-        return to_onnx(model.cpu(), self.job.example, output_names=[spec.name for spec in self.job.signature.outputs])
+
+        return to_onnx(
+            model.cpu(), self.job.example, output_names=[spec.name for spec in self.job.signature.outputs]
+        )
 
     def rehearse(self, model: Any, quantization: Quantization | None) -> None:
         """Export once and load the file, as the dry run's last act."""
@@ -90,15 +93,21 @@ class BoardRun:
         if self.recipe.objective != "latency" or not self.bench.here:
             return {"precision": quantization.precision, "float_layers": [], "kept_in_float": []}
         self.say("measuring fp32, int8 and mixed files against each other")
-        measurer = Measurer(graph, quantization, self.board, self.target, self.bench.feeds(), self.recipe.threads)
+        measurer = Measurer(
+            graph, quantization, self.board, self.target, self.bench.feeds(), self.recipe.threads
+        )
         return self.journal.decide(f"{self.board.name}/precision", measurer.choose)
 
-    def _export(self, graph: onnx.ModelProto, quantization: Quantization | None, decision: dict[str, Any]) -> Artefact:
+    def _export(
+        self, graph: onnx.ModelProto, quantization: Quantization | None, decision: dict[str, Any]
+    ) -> Artefact:
         if decision["precision"] == "fp32":
             quantization = None
         elif quantization is not None:
-            quantization = restricted(graph, quantization, self.target.caps(self.board),
-                                      tuple(decision["float_layers"])) or quantization
+            quantization = (
+                restricted(graph, quantization, self.target.caps(self.board), tuple(decision["float_layers"]))
+                or quantization
+            )
         return self.target.export(graph, quantization, self.board, self.folder / "model.onnx")
 
     def _write_float(self, model: Any, graph: onnx.ModelProto) -> None:
@@ -108,12 +117,19 @@ class BoardRun:
         import torch
 
         from edgekit.export.to_onnx import silence
+
         with silence():
             program = torch.export.export(model.cpu().eval(), tuple(self.job.example.values()), strict=False)
             torch.export.save(program, self.folder / "model_float.pt2")
 
-    def _report(self, artefact: Artefact, decision: dict[str, Any], result: Measured, score: Score | None,
-                seconds: float) -> Report:
+    def _report(
+        self,
+        artefact: Artefact,
+        decision: dict[str, Any],
+        result: Measured,
+        score: Score | None,
+        seconds: float,
+    ) -> Report:
         if self.baseline is None:
             raise RuntimeError("measure_baseline comes first")
         reasons: dict[str, str] = {}
@@ -122,17 +138,34 @@ class BoardRun:
         before, base_score = self.baseline
         precision = "int8+fp32" if decision["float_layers"] else decision["precision"]
         return Report(
-            board=self.board.name, target=self.target.name, model=self.recipe.model, seed=self.recipe.seed,
-            versions={name: str(value) for name, value in environment().items()}, baseline=before, result=result,
-            artefact=artefact.path.name, precision=precision, audit=audit.to_json(), steps=tuple(self.steps),
-            objective=self.recipe.objective, ratio={"latency": speed, "size": (before.bytes or 0) / (result.bytes or 1)},
-            drop=self._drop(base_score, score, reasons), budget=self._budget(), operators=tuple(operators),
-            kept_because=self._kept_because(decision), kept_in_float=tuple(decision["kept_in_float"]),
+            board=self.board.name,
+            target=self.target.name,
+            model=self.recipe.model,
+            seed=self.recipe.seed,
+            versions={name: str(value) for name, value in environment().items()},
+            baseline=before,
+            result=result,
+            artefact=artefact.path.name,
+            precision=precision,
+            audit=audit.to_json(),
+            steps=tuple(self.steps),
+            objective=self.recipe.objective,
+            ratio={"latency": speed, "size": (before.bytes or 0) / (result.bytes or 1)},
+            drop=self._drop(base_score, score, reasons),
+            budget=self._budget(),
+            operators=tuple(operators),
+            kept_because=self._kept_because(decision),
+            kept_in_float=tuple(decision["kept_in_float"]),
             findings=tuple(asdict(finding) for finding in audit.findings),
-            environment={"machine": self.board.title, **self.board.facts}, measuring=self._measuring(),
-            timing={"total": round(seconds, 2)}, not_measured=reasons)
+            environment={"machine": self.board.title, **self.board.facts},
+            measuring=self._measuring(),
+            timing={"total": round(seconds, 2)},
+            not_measured=reasons,
+        )
 
-    def _compare(self, artefact: Artefact, reasons: dict[str, str]) -> tuple[dict[str, Any] | None, list[Any]]:
+    def _compare(
+        self, artefact: Artefact, reasons: dict[str, str]
+    ) -> tuple[dict[str, Any] | None, list[Any]]:
         if not self.bench.here:
             reasons["ratio.latency"] = f"{self.board.name} is not the machine that ran this"
             return None, []
@@ -140,11 +173,15 @@ class BoardRun:
         feeds, threads = self.bench.feeds(), self.recipe.threads
         timings = time_files(files, self.target, feeds, threads=threads)
         value = ratio(timings["baseline"], timings["result"])
-        tables = [self.target.runner(path, threads=threads).operator_times(feeds)  # type: ignore[attr-defined]
-                  for path in files.values()]
+        tables = [
+            self.target.runner(path, threads=threads).operator_times(feeds)  # type: ignore[attr-defined]
+            for path in files.values()
+        ]
         return {"value": value.value, "ci95": [value.low, value.high]}, paired_operators(*tables)
 
-    def _drop(self, before: Score | None, after: Score | None, reasons: dict[str, str]) -> dict[str, Any] | None:
+    def _drop(
+        self, before: Score | None, after: Score | None, reasons: dict[str, str]
+    ) -> dict[str, Any] | None:
         if before is None or after is None:
             reasons["drop"] = "the metric was not measured"
             return None
@@ -161,18 +198,27 @@ class BoardRun:
         return {name: float(value) for name, value in given.items() if value is not None}
 
     def _kept_because(self, decision: dict[str, Any]) -> str | None:
-        tried = {name: value["ratio"] for name, value in decision.get("measured", {}).items() if name != "fp32"}
+        tried = {
+            name: value["ratio"] for name, value in decision.get("measured", {}).items() if name != "fp32"
+        }
         if decision["precision"] != "fp32" or not tried:
             return None
         name, best = max(tried.items(), key=lambda item: item[1])
         return f"the best quantized file ({name}) runs at {best:.2f}x the speed of fp32 here"
 
     def _measuring(self) -> dict[str, Any]:
-        return {"threads": self.recipe.threads, "batch": 1, "pinned": True, "spinning": False, "rounds": 30,
-                "interval": "Student t over trimmed log ratios of interleaved rounds",
-                "command": f"edgekit compress {self.folder}/recipe.yaml"}
+        return {
+            "threads": self.recipe.threads,
+            "batch": 1,
+            "pinned": True,
+            "spinning": False,
+            "rounds": 30,
+            "interval": "Student t over trimmed log ratios of interleaved rounds",
+            "command": f"edgekit compress {self.folder}/recipe.yaml",
+        }
 
     def _write_beside(self, artefact: Artefact) -> None:
         from edgekit.report.folder import write_io_json, write_run_example
+
         write_io_json(self.job.signature, self.folder / "io.json")
         write_run_example(self.folder / "run_example.py")

@@ -23,7 +23,7 @@ from edgekit.quant.placement import WEIGHTED, place, site_of
 from edgekit.quant.quantization import Quantization
 from edgekit.target import Board, Target
 
-FLOOR = 0.98                                # a slower artefact than this is no gain
+FLOOR = 0.98  # a slower artefact than this is no gain
 MOST_SUSPECTS = 4
 
 
@@ -47,20 +47,41 @@ class Measurer:
         suspects = self._suspects(folder)
         layers: dict[str, tuple[str, ...] | None] = {"fp32": None, self.quantization.precision: ()}
         for count in range(1, len(suspects) + 1):
-            layers[f"float {', '.join(name for name, *_ in suspects[:count])}"] = tuple(s[0] for s in suspects[:count])
-        files = {name: self._export(folder / f"{index}.onnx", kept) for index, (name, kept) in enumerate(layers.items())}
-        timings = time_files({name: path for name, path in files.items() if path is not None}, self.target, self.feeds,
-                             threads=self.threads)
+            layers[f"float {', '.join(name for name, *_ in suspects[:count])}"] = tuple(
+                s[0] for s in suspects[:count]
+            )
+        files = {
+            name: self._export(folder / f"{index}.onnx", kept)
+            for index, (name, kept) in enumerate(layers.items())
+        }
+        timings = time_files(
+            {name: path for name, path in files.items() if path is not None},
+            self.target,
+            self.feeds,
+            threads=self.threads,
+        )
         ratios = {name: ratio(timings["fp32"], timing) for name, timing in timings.items()}
         gains = [name for name in ratios if name != "fp32" and ratios[name].low >= FLOOR]
         chosen = max(gains, key=lambda name: ratios[name].value, default="fp32")
         kept = layers[chosen] or ()
-        return {"precision": "fp32" if chosen == "fp32" else self.quantization.precision, "float_layers": list(kept),
-                "measured": {name: {"ratio": value.value, "ci95": [value.low, value.high]}
-                             for name, value in ratios.items()},
-                "kept_in_float": [{"layer": name, "int8_us": slow, "float_us": fast,
-                                   "reason": "slower in int8 than in float on this machine"}
-                                  for name, slow, fast in suspects if name in kept]}
+        return {
+            "precision": "fp32" if chosen == "fp32" else self.quantization.precision,
+            "float_layers": list(kept),
+            "measured": {
+                name: {"ratio": value.value, "ci95": [value.low, value.high]}
+                for name, value in ratios.items()
+            },
+            "kept_in_float": [
+                {
+                    "layer": name,
+                    "int8_us": slow,
+                    "float_us": fast,
+                    "reason": "slower in int8 than in float on this machine",
+                }
+                for name, slow, fast in suspects
+                if name in kept
+            ],
+        }
 
     def _suspects(self, folder: Path) -> list[tuple[str, float, float]]:
         """(layer, int8 us, float us) of the layers whose int8 operators take longer, worst first."""
@@ -68,8 +89,11 @@ class Measurer:
             return []
         quantized, plain = self._table(folder / "int8.onnx", ()), self._table(folder / "float.onnx", None)
         weighted = {str(site.module) for site in self.quantization.weights}
-        worse = [(layer, time, plain[layer]) for layer, time in quantized.items()
-                 if layer in weighted and layer in plain and time > 1.1 * plain[layer]]
+        worse = [
+            (layer, time, plain[layer])
+            for layer, time in quantized.items()
+            if layer in weighted and layer in plain and time > 1.1 * plain[layer]
+        ]
         return sorted(worse, key=lambda row: row[2] - row[1])[:MOST_SUSPECTS]
 
     def _table(self, path: Path, kept: tuple[str, ...] | None) -> dict[str, float]:
@@ -79,35 +103,61 @@ class Measurer:
         return _by_layer(runner.operator_times(self.feeds))
 
     def _export(self, path: Path, kept: tuple[str, ...] | None) -> Path | None:
-        quantization = None if kept is None else restricted(self.graph, self.quantization, self.target.caps(self.board),
-                                                            kept)
+        quantization = (
+            None
+            if kept is None
+            else restricted(self.graph, self.quantization, self.target.caps(self.board), kept)
+        )
         if kept is not None and quantization is None:
             return None
         return self.target.export(self.graph, quantization, self.board, path).path
 
 
-def restricted(graph: onnx.ModelProto, quantization: Quantization, caps: Any,
-               float_layers: tuple[str, ...]) -> Quantization | None:
+def restricted(
+    graph: onnx.ModelProto, quantization: Quantization, caps: Any, float_layers: tuple[str, ...]
+) -> Quantization | None:
     """The quantization without some layers: the sites that are left when they stay in float, or None if none is."""
     if not float_layers:
         return quantization
     placement = place(graph, caps, exclude=tuple(glob.escape(layer) for layer in float_layers))
-    of_tensor = {node.input[1]: site for node in graph.graph.node if node.op_type in WEIGHTED
-                 for site in [site_of(node, "weight")] if site in quantization.weights}
-    weights = {of_tensor[name]: quantization.weights[of_tensor[name]] for name in placement.weights if name in of_tensor}
-    activations = {site: quantization.activations[site] for site in placement.activations.values()
-                   if site in quantization.activations}
+    of_tensor = {
+        node.input[1]: site
+        for node in graph.graph.node
+        if node.op_type in WEIGHTED
+        for site in [site_of(node, "weight")]
+        if site in quantization.weights
+    }
+    weights = {
+        of_tensor[name]: quantization.weights[of_tensor[name]]
+        for name in placement.weights
+        if name in of_tensor
+    }
+    activations = {
+        site: quantization.activations[site]
+        for site in placement.activations.values()
+        if site in quantization.activations
+    }
     return Quantization(quantization.precision, activations, weights) if weights else None
 
 
-def time_files(files: Mapping[str, Path], target: Target, feeds: Mapping[str, np.ndarray], *, threads: int = 1,
-               rounds: int = 30, seconds: float | None = None) -> dict[str, Timing]:
+def time_files(
+    files: Mapping[str, Path],
+    target: Target,
+    feeds: Mapping[str, np.ndarray],
+    *,
+    threads: int = 1,
+    rounds: int = 30,
+    seconds: float | None = None,
+) -> dict[str, Timing]:
     """Interleaved timings of several artefacts on pinned cores; longer for slow networks."""
     with clocks.pinned(threads):
         runs: dict[str, Callable[[], object]] = {
-            name: caller(target.runner(path, threads=threads), feeds) for name, path in files.items()}
+            name: caller(target.runner(path, threads=threads), feeds) for name, path in files.items()
+        }
         slowest = max(clocks.timed(run) for run in runs.values()) / 1e9
-        return interleave(runs, rounds=rounds, seconds=seconds or min(20.0, max(1.5, slowest * rounds * 5 * len(runs))))
+        return interleave(
+            runs, rounds=rounds, seconds=seconds or min(20.0, max(1.5, slowest * rounds * 5 * len(runs)))
+        )
 
 
 def _by_layer(rows: Any) -> dict[str, float]:

@@ -34,14 +34,23 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 PLAN, TENSORS, ONNX = "plan.json", "model.safetensors", "base.onnx"
-LARGEST_PLAN = 256 * 2**20              # bytes: a plan is text; more is no plan
+LARGEST_PLAN = 256 * 2**20  # bytes: a plan is text; more is no plan
 _FIELDS = {"schema": int, "edgekit": str, "base": dict, "steps": list, "aliases": dict, "sha256": dict}
 _AGAIN = "Fetch the container again."
 
 
-def save(folder: Path | str, model: nn.Module | None, plan: Sequence[Mapping[str, Any]], *, base: str,
-         base_settings: Mapping[str, Any] | None = None, quantization: Quantization | None = None,
-         signature: Signature | None = None, onnx: bytes | None = None, overwrite: bool = False) -> Path:
+def save(
+    folder: Path | str,
+    model: nn.Module | None,
+    plan: Sequence[Mapping[str, Any]],
+    *,
+    base: str,
+    base_settings: Mapping[str, Any] | None = None,
+    quantization: Quantization | None = None,
+    signature: Signature | None = None,
+    onnx: bytes | None = None,
+    overwrite: bool = False,
+) -> Path:
     """Write a container and return its folder.
 
     `plan` is [{"transform": name, "settings": {...}, "plan": {...} or None}] in the order of the steps;
@@ -58,18 +67,22 @@ def save(folder: Path | str, model: nn.Module | None, plan: Sequence[Mapping[str
         raise BadInput("container: give either a torch model or the bytes of an ONNX file.")
     name, data, checksum, aliases = _payload(model, onnx)
     content = {
-        "schema": SCHEMA, "edgekit": _version(),
+        "schema": SCHEMA,
+        "edgekit": _version(),
         "base": {"reference": base, "settings": dict(base_settings or {})},
         "steps": [_step(index, step) for index, step in enumerate(plan)],
         "quantization": quantization.to_json() if quantization is not None else None,
         "signature": signature.to_json() if signature is not None else None,
-        "aliases": aliases, "sha256": {name: checksum},
+        "aliases": aliases,
+        "sha256": {name: checksum},
     }
     try:
         _write(folder, {name: data, PLAN: _canonical(content, f"'{folder}'")})
     except OSError as error:
-        raise BadInput(f"container: '{folder}' cannot be written: {error.strerror or error}. "
-                       "Free space there, or choose another folder.") from error
+        raise BadInput(
+            f"container: '{folder}' cannot be written: {error.strerror or error}. "
+            "Free space there, or choose another folder."
+        ) from error
     return folder
 
 
@@ -142,10 +155,15 @@ def _step(index: int, step: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(step.get("transform"), str):
         raise BadInput(f"container: step {index + 1} of the plan names no transform. Give 'transform'.")
     for field in set(step) - {"transform", "settings", "plan"}:
-        raise BadInput(f"container: step {index + 1} ({step['transform']}) has the unknown field '{field}'. "
-                       "Known: transform, settings, plan.")
-    entry = {"transform": step["transform"], "settings": dict(step.get("settings") or {}),
-             "plan": step.get("plan")}
+        raise BadInput(
+            f"container: step {index + 1} ({step['transform']}) has the unknown field '{field}'. "
+            "Known: transform, settings, plan."
+        )
+    entry = {
+        "transform": step["transform"],
+        "settings": dict(step.get("settings") or {}),
+        "plan": step.get("plan"),
+    }
     _canonical(entry, f"step {index + 1} ({step['transform']})")
     return entry
 
@@ -154,8 +172,10 @@ def _canonical(content: Any, where: str) -> bytes:
     try:
         return json.dumps(content, sort_keys=True, indent=1, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
-        raise BadInput(f"container: {where} is not plain JSON: {error}. "
-                       "Use finite numbers, strings, lists and dicts only.") from error
+        raise BadInput(
+            f"container: {where} is not plain JSON: {error}. "
+            "Use finite numbers, strings, lists and dicts only."
+        ) from error
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -168,7 +188,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         if folder.exists():
             _replace_files(temporary, folder, list(files))
         else:
-            temporary.chmod(0o777 & ~_umask())      # mkdtemp makes a folder that only its owner may read
+            temporary.chmod(0o777 & ~_umask())  # mkdtemp makes a folder that only its owner may read
             os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -206,15 +226,21 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _check_plan(content: Any, path: Path) -> None:
-    wrong = [key for key, kind in _FIELDS.items() if not isinstance(content, dict)
-             or not isinstance(content.get(key), kind)]
+    wrong = [
+        key
+        for key, kind in _FIELDS.items()
+        if not isinstance(content, dict) or not isinstance(content.get(key), kind)
+    ]
     if wrong:
         raise BadInput(f"container: '{path}' is no plan: it needs {', '.join(_FIELDS)}. {_AGAIN}")
     if content["schema"] != SCHEMA:
-        raise BadInput(f"container: '{path}' has schema {content['schema']}, this edgekit reads {SCHEMA}. "
-                       "Install the edgekit that wrote it.")
-    if any(not isinstance(step, dict) or not isinstance(step.get("transform"), str)
-           for step in content["steps"]):
+        raise BadInput(
+            f"container: '{path}' has schema {content['schema']}, this edgekit reads {SCHEMA}. "
+            "Install the edgekit that wrote it."
+        )
+    if any(
+        not isinstance(step, dict) or not isinstance(step.get("transform"), str) for step in content["steps"]
+    ):
         raise BadInput(f"container: '{path}' has a step without a transform. {_AGAIN}")
     texts = [*content["aliases"].values(), *content["sha256"].values(), content["base"].get("reference")]
     if not all(isinstance(text, str) for text in texts):
@@ -225,8 +251,10 @@ def _check_plan(content: Any, path: Path) -> None:
 
 def _check_checksum(found: str, content: Mapping[str, Any], path: Path) -> None:
     if found != content["sha256"][path.name]:
-        raise BadInput(f"container: '{path}' is not the file that was written with its {PLAN} "
-                       f"(its checksum differs). {_AGAIN}")
+        raise BadInput(
+            f"container: '{path}' is not the file that was written with its {PLAN} "
+            f"(its checksum differs). {_AGAIN}"
+        )
 
 
 def _state(folder: Path, content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -235,36 +263,45 @@ def _state(folder: Path, content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     _check_checksum(tensor_file.tensor_digest(tensors), content, path)
     for name, source in content["aliases"].items():
         if source not in tensors:
-            raise BadInput(f"container: '{folder}': '{name}' shares '{source}', which is not stored. "
-                           f"{_AGAIN}")
+            raise BadInput(
+                f"container: '{folder}': '{name}' shares '{source}', which is not stored. {_AGAIN}"
+            )
     return {**tensors, **{name: tensors[source] for name, source in content["aliases"].items()}}
 
 
 def _fresh(base: Mapping[str, Any], folder: Path, trust: bool) -> nn.Module:
     reference, settings = base["reference"], base.get("settings", {})
     if ":" in reference and not trust:
-        raise BadInput(f"container: '{folder}' was made from '{reference}', which is code outside edgekit. "
-                       "Pass a fresh instance of the model, or trust=True if you wrote it.")
+        raise BadInput(
+            f"container: '{folder}' was made from '{reference}', which is code outside edgekit. "
+            "Pass a fresh instance of the model, or trust=True if you wrote it."
+        )
     try:
         return models.get(reference)(**settings)
     except (TypeError, ValueError) as error:
-        raise BadInput(f"container: '{folder}': the model '{reference}' cannot be made with {settings}: "
-                       f"{error}. Pass a fresh instance of it.") from error
+        raise BadInput(
+            f"container: '{folder}': the model '{reference}' cannot be made with {settings}: "
+            f"{error}. Pass a fresh instance of it."
+        ) from error
 
 
 def _replay(model: nn.Module, step: Mapping[str, Any], where: str, trust: bool) -> nn.Module:
     if step.get("plan") is None:
         return model
     if ":" in step["transform"] and not trust:
-        raise BadInput(f"container: {where} is code outside edgekit. Register the transform, "
-                       "or pass trust=True if you wrote it.")
+        raise BadInput(
+            f"container: {where} is code outside edgekit. Register the transform, "
+            "or pass trust=True if you wrote it."
+        )
     transform = transforms.get(step["transform"])
     try:
         return transform.replay(model, step["plan"])
     except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        raise BadInput(f"container: {where} cannot be replayed on this model: {type(error).__name__}: "
-                       f"{error}. "
-                       "Give the model that the container was made from.") from error
+        raise BadInput(
+            f"container: {where} cannot be replayed on this model: {type(error).__name__}: "
+            f"{error}. "
+            "Give the model that the container was made from."
+        ) from error
 
 
 def _version() -> str:

@@ -51,8 +51,14 @@ def train(path: Path, work: Path, *, epochs: int) -> None:
     prepared = prepare(Recipe(model="resnet8", model_options={"width": 32}, data="fashion-mnist"))
     job = prepared.job
     job.step = "demo training"
-    hooks = Hooks(epochs=epochs, lr=2e-3, label="train", work=work, progress=make_progress(),
-                  seed_for_epoch=lambda epoch: job.seed_for(f"epoch {epoch}"))
+    hooks = Hooks(
+        epochs=epochs,
+        lr=2e-3,
+        label="train",
+        work=work,
+        progress=make_progress(),
+        seed_for_epoch=lambda epoch: job.seed_for(f"epoch {epoch}"),
+    )
     model = job.train(prepared.model, hooks)
     temporary = path.with_suffix(".tmp")
     save_file(model.state_dict(), str(temporary))

@@ -30,8 +30,12 @@ class Extra:
 
     def packages(self) -> str:
         """The packages in one line."""
-        return ", ".join([*(f"{name} {number}" for name, number in self.present.items()),
-                          *(f"{name} (missing)" for name in self.missing)])
+        return ", ".join(
+            [
+                *(f"{name} {number}" for name, number in self.present.items()),
+                *(f"{name} (missing)" for name in self.missing),
+            ]
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types."""
@@ -43,14 +47,17 @@ def machine() -> dict[str, str]:
     import psutil
 
     memory = psutil.virtual_memory()
-    return {"edgekit": edgekit.__version__, "python": f"{platform.python_version()} "
-                                                      f"({platform.python_implementation()})",
-            "system": f"{platform.system()} {platform.release()} "
-                      f"{platform.machine()}", "processor": _processor(),
-            "instruction sets": ", ".join(instruction_sets()) or "unknown",
-            "cores": f"{psutil.cpu_count(logical=False)} ({psutil.cpu_count()} threads)",
-            "memory": f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB free",
-            "torch": _torch(), "onnxruntime": _onnxruntime()}
+    return {
+        "edgekit": edgekit.__version__,
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": _processor(),
+        "instruction sets": ", ".join(instruction_sets()) or "unknown",
+        "cores": f"{psutil.cpu_count(logical=False)} ({psutil.cpu_count()} threads)",
+        "memory": f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB free",
+        "torch": _torch(),
+        "onnxruntime": _onnxruntime(),
+    }
 
 
 def instruction_sets(cpuinfo: Path = Path("/proc/cpuinfo")) -> list[str]:
@@ -69,8 +76,19 @@ def extras() -> list[Extra]:
         lines = requires("edgekit") or []
     except PackageNotFoundError:
         return []
-    names = sorted({found.group(1) for line in lines if (found := re.search(r"extra == "
-                                                                            r"['\"](\w+)['\"]", line))})
+    names = sorted(
+        {
+            found.group(1)
+            for line in lines
+            if (
+                found := re.search(
+                    r"extra == "
+                    r"['\"](\w+)['\"]",
+                    line,
+                )
+            )
+        }
+    )
     return [_extra(name, lines) for name in names]
 
 

@@ -42,9 +42,16 @@ def trace(model: str, *, data: str, boards: Sequence[str]) -> Found:
 
     from edgekit.export.to_onnx import signature_of
 
-    return Found(model, data, tuple(dict.fromkeys(boards)), check(graph, boards=list(dict.fromkeys(boards))),
-                 signature_of(graph).inputs[0].shape, samples.classes, samples.labelled,
-                 subject.is_onnx(model))
+    return Found(
+        model,
+        data,
+        tuple(dict.fromkeys(boards)),
+        check(graph, boards=list(dict.fromkeys(boards))),
+        signature_of(graph).inputs[0].shape,
+        samples.classes,
+        samples.labelled,
+        subject.is_onnx(model),
+    )
 
 
 def recipe_text(found: Found, *, weights: Path | None, out: Path) -> str:
@@ -56,9 +63,15 @@ def recipe_text(found: Found, *, weights: Path | None, out: Path) -> str:
         lines.append(f"weights: {near(str(weights.resolve()))}")
     elif not found.is_file:
         lines.append("# weights: ./net.safetensors        # trained weights: a state dict, or safetensors")
-    lines += [f"data: {near(found.data)}", f"boards: [{', '.join(found.boards)}]",
-              "# budget: {latency_ms: 1.0, max_drop: 0.01}      # a miss is reported, and exits with 1",
-              "objective: latency                 # or size", "seed: 0", "", "steps:"]
+    lines += [
+        f"data: {near(found.data)}",
+        f"boards: [{', '.join(found.boards)}]",
+        "# budget: {latency_ms: 1.0, max_drop: 0.01}      # a miss is reported, and exits with 1",
+        "objective: latency                 # or size",
+        "seed: 0",
+        "",
+        "steps:",
+    ]
     return "\n".join([*lines, *_steps(found, trained=weights is not None)]) + "\n"
 
 
@@ -72,9 +85,11 @@ def _refuse_misfit(graph: Any, model: str, samples: Samples) -> None:
     spec = signature_of(graph).inputs[0]
     sample = tuple(samples.first().shape)
     if not spec.fits(sample):
-        raise BadInput(f"init: '{model}' takes {spec.name} {list(spec.shape)}, but a sample of "
-                       f"'{samples.name}' is "
-                       f"{list(sample)}. Give other --data.")
+        raise BadInput(
+            f"init: '{model}' takes {spec.name} {list(spec.shape)}, but a sample of "
+            f"'{samples.name}' is "
+            f"{list(sample)}. Give other --data."
+        )
 
 
 def _model_that_fits(model: str, samples: Samples) -> Any:
@@ -87,26 +102,34 @@ def _model_that_fits(model: str, samples: Samples) -> Any:
             made(sample)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"init: '{model}' does not take a sample {list(sample.shape)} of '{samples.name}': "
-                       f"{reason}. "
-                       "Give other --data, or the model's options in the recipe.") from error
+        raise BadInput(
+            f"init: '{model}' does not take a sample {list(sample.shape)} of '{samples.name}': "
+            f"{reason}. "
+            "Give other --data, or the model's options in the recipe."
+        ) from error
     return made
 
 
 def _facts(found: Found) -> list[str]:
     seen = found.check
     kinds = ", ".join(f"{count} {name}" for name, count in list(seen.operators.items())[:6])
-    lines = [f"# {found.model} on {found.data}: input {list(found.input_shape)}"
-             + (f", {found.classes} classes" if found.classes else ""),
-             f"# {sum(seen.operators.values())} operators ({kinds})",
-             f"# {seen.params:,} parameters, {seen.macs:,} MACs a sample, {seen.bytes / 1024:,.0f} KiB of "
-             "float weights,"
-             f" {seen.peak_activation_bytes / 1024:,.0f} KiB of activations at the peak"]
+    lines = [
+        f"# {found.model} on {found.data}: input {list(found.input_shape)}"
+        + (f", {found.classes} classes" if found.classes else ""),
+        f"# {sum(seen.operators.values())} operators ({kinds})",
+        f"# {seen.params:,} parameters, {seen.macs:,} MACs a sample, {seen.bytes / 1024:,.0f} KiB of "
+        "float weights,"
+        f" {seen.peak_activation_bytes / 1024:,.0f} KiB of activations at the peak",
+    ]
     for item in seen.boards:
-        lines += wrap(f"{item.board} ({item.title}): "
-                      f"{item.expects}", 108, initial_indent="# ", subsequent_indent="#   ")
-        lines += [f"#   {finding.severity}: {finding.layer or finding.node or 'model'}: {finding.what}. "
-                  f"{finding.remedy}" for finding in item.findings]
+        lines += wrap(
+            f"{item.board} ({item.title}): {item.expects}", 108, initial_indent="# ", subsequent_indent="#   "
+        )
+        lines += [
+            f"#   {finding.severity}: {finding.layer or finding.node or 'model'}: {finding.what}. "
+            f"{finding.remedy}"
+            for finding in item.findings
+        ]
     return lines
 
 
@@ -116,12 +139,17 @@ def _steps(found: Found, *, trained: bool) -> list[str]:
     exclude = '      # exclude: ["head.*"] keeps layers in float'
     if found.is_file or not found.labelled:
         return [f"  - quantize: {_grid(caps)}{exclude}"]
-    prune = [f"  # - prune: {{ratio: 0.3, by: l2}}      # widths stay multiples of {multiple} on this board",
-             "  # - finetune: {epochs: 3, teacher: original}"]
+    prune = [
+        f"  # - prune: {{ratio: 0.3, by: l2}}      # widths stay multiples of {multiple} on this board",
+        "  # - finetune: {epochs: 3, teacher: original}",
+    ]
     if trained:
         return [*prune, f"  - quantize: {_grid(caps)}{exclude}"]
-    return ["  - finetune: {epochs: 3}      # no trained weights were given: this trains the network", *prune,
-            f"  - quantize: {_grid(caps)}{exclude}"]
+    return [
+        "  - finetune: {epochs: 3}      # no trained weights were given: this trains the network",
+        *prune,
+        f"  - quantize: {_grid(caps)}{exclude}",
+    ]
 
 
 def _grid(caps: Sequence[Caps]) -> str:

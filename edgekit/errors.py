@@ -23,8 +23,10 @@ class MissingDependency(EdgekitError):
     """An optional package is absent; the message carries the install command."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package '{package}', which is not installed. "
-                         f"Run: pip install 'edgekit[{extra}]'")
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed. "
+            f"Run: pip install 'edgekit[{extra}]'"
+        )
 
 
 class BudgetMissed(EdgekitError):

@@ -61,8 +61,12 @@ def audit(path: str | Path, *, target: str = "cpu") -> Audit:
     return find_target(target).audit(path)
 
 
-def check(model: nn.Module | onnx.ModelProto | str | Path, *, boards: Sequence[str] = ("this-machine",),
-          example: Mapping[str, torch.Tensor] | None = None) -> Check:
+def check(
+    model: nn.Module | onnx.ModelProto | str | Path,
+    *,
+    boards: Sequence[str] = ("this-machine",),
+    example: Mapping[str, torch.Tensor] | None = None,
+) -> Check:
     """What a model costs and what of it each board cannot run, or runs badly; nothing is trained.
 
     model: a module with `example` {input name: tensor [1, ...]}, an onnx.ModelProto, a file, or a name.
@@ -71,10 +75,14 @@ def check(model: nn.Module | onnx.ModelProto | str | Path, *, boards: Sequence[s
 
     graph = as_onnx(model, example)
     cost = graph_cost(graph)
-    return Check(operators=dict(Counter(node.op_type for node in graph.graph.node).most_common()),
-                 params=cost.params, macs=cost.macs, bytes=cost.bytes,
-                 peak_activation_bytes=peak_activation_bytes(graph),
-                 boards=tuple(_on_board(graph, name) for name in boards))
+    return Check(
+        operators=dict(Counter(node.op_type for node in graph.graph.node).most_common()),
+        params=cost.params,
+        macs=cost.macs,
+        bytes=cost.bytes,
+        peak_activation_bytes=peak_activation_bytes(graph),
+        boards=tuple(_on_board(graph, name) for name in boards),
+    )
 
 
 def as_onnx(model: Any, example: Mapping[str, torch.Tensor] | None = None) -> Any:

@@ -43,7 +43,9 @@ class Data:
     def first(self, count: int = 1) -> Data:
         """The same data cut to `count` batches each, for the dry run."""
         cut = lambda batches: None if batches is None else list(islice(iter(batches), count))  # noqa: E731
-        return replace(self, train=cut(self.train), validation=cut(self.validation), calibration=cut(self.calibration))
+        return replace(
+            self, train=cut(self.train), validation=cut(self.validation), calibration=cut(self.calibration)
+        )
 
 
 @dataclass
@@ -65,20 +67,23 @@ class Job:
     seed: int = 0
     work: Path = field(default_factory=Path)
     caps: Caps | None = None
-    original: nn.Module | None = None       # the model before the first step: the usual teacher
-    step: str = ""                          # index and name of the running step, a part of every seed
+    original: nn.Module | None = None  # the model before the first step: the usual teacher
+    step: str = ""  # index and name of the running step, a part of every seed
     dry: bool = False
     say: Callable[[str], None] = lambda message: None
 
     def train(self, model: nn.Module, hooks: Hooks) -> nn.Module:
         """Run the training loop (the user's own or edgekit's) on the training data."""
         if self.data.train is None:
-            raise BadInput(f"{self.step}: there is no training data. Give data with a train part, or drop the step.")
+            raise BadInput(
+                f"{self.step}: there is no training data. Give data with a train part, or drop the step."
+            )
         return self.fit(model, self.data.train, hooks)
 
     def generator(self, purpose: str) -> torch.Generator:
         """A generator seeded by (seed, step, purpose)."""
         import torch
+
         return torch.Generator().manual_seed(self.seed_for(purpose))
 
     def seed_for(self, purpose: str) -> int:
@@ -90,8 +95,10 @@ class Job:
         """Calibration inputs by name, batch by batch; targets are ignored; training data where none was given."""
         source = self.data.calibration if self.data.calibration is not None else self.data.train
         if source is None:
-            raise BadInput(f"{self.step}: there is no calibration data. Give data with a calibration part "
-                           "(inputs suffice, labels are not needed).")
+            raise BadInput(
+                f"{self.step}: there is no calibration data. Give data with a calibration part "
+                "(inputs suffice, labels are not needed)."
+            )
         for batch in source:
             yield as_feeds(split_batch(batch, self.signature)[0], self.signature)
 

@@ -97,8 +97,10 @@ def write_json(path: Path, value: Any) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise BadInput(f"{path}: cannot be written: {error.strerror or error}. Free space there, "
-                       "or choose another --out.") from error
+        raise BadInput(
+            f"{path}: cannot be written: {error.strerror or error}. Free space there, "
+            "or choose another --out."
+        ) from error
 
 
 def read_json(path: Path) -> Any:

@@ -35,13 +35,16 @@ class Bench:
         """Whether the board is the machine that measures."""
         return self.board.name == HERE
 
-    def figures(self, path: Path, graph: onnx.ModelProto, *, quick: bool = False) -> tuple[Measured, Score | None]:
+    def figures(
+        self, path: Path, graph: onnx.ModelProto, *, quick: bool = False
+    ) -> tuple[Measured, Score | None]:
         """The metric of the artefact in its runtime, its size and cost, its latency; memory unless `quick`."""
         reasons: dict[str, str] = {}
         score = self._score(path, reasons)
         found = self._profile(path, quick=quick, reasons=reasons)
-        return Measured.of(score=score, cost=graph_cost(graph), profile=found, bytes=path.stat().st_size,
-                           reasons=reasons), score
+        return Measured.of(
+            score=score, cost=graph_cost(graph), profile=found, bytes=path.stat().st_size, reasons=reasons
+        ), score
 
     def feeds(self) -> dict[str, np.ndarray]:
         """One real sample by input name; a fixed random one where the job has no data."""
@@ -50,8 +53,10 @@ class Bench:
                 batch = as_feeds(split_batch(next(iter(part)), self.job.signature)[0], self.job.signature)
                 return {name: np.ascontiguousarray(value[:1]) for name, value in batch.items()}
         chance = np.random.default_rng(0)
-        return {spec.name: chance.standard_normal(spec.concrete()).astype(spec.dtype)
-                for spec in self.job.signature.inputs}
+        return {
+            spec.name: chance.standard_normal(spec.concrete()).astype(spec.dtype)
+            for spec in self.job.signature.inputs
+        }
 
     def _score(self, path: Path, reasons: dict[str, str]) -> Score | None:
         runner = self.target.runner(path, threads=2)
@@ -61,8 +66,11 @@ class Bench:
 
         score = self.job.evaluate(predict, of="artefact")
         if score is None:
-            reasons["metric"] = ("no metric was given" if self.job.metric is None
-                                 else "the data has no labelled validation part")
+            reasons["metric"] = (
+                "no metric was given"
+                if self.job.metric is None
+                else "the data has no labelled validation part"
+            )
         return score
 
     def _profile(self, path: Path, *, quick: bool, reasons: dict[str, str]) -> Profile | None:
@@ -71,9 +79,19 @@ class Bench:
             reasons.update(dict.fromkeys(("latency_ms", "throughput", "peak_memory_bytes", "energy"), reason))
             return None
         if not quick:
-            return profile(path, self.feeds(), target=self.target.name, threads=self.threads, guard=False,
-                           operators=False)
-        latency = measure_latency(self.target.runner(path, threads=self.threads), self.feeds(), seconds=0.3,
-                                  threads=self.threads)
-        return Profile(latency=latency, throughput=latency.throughput,
-                       not_measured={"energy": NO_ENERGY, "peak_memory_bytes": "measured of the final artefact only"})
+            return profile(
+                path,
+                self.feeds(),
+                target=self.target.name,
+                threads=self.threads,
+                guard=False,
+                operators=False,
+            )
+        latency = measure_latency(
+            self.target.runner(path, threads=self.threads), self.feeds(), seconds=0.3, threads=self.threads
+        )
+        return Profile(
+            latency=latency,
+            throughput=latency.throughput,
+            not_measured={"energy": NO_ENERGY, "peak_memory_bytes": "measured of the final artefact only"},
+        )

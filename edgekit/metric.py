@@ -28,9 +28,14 @@ class Score:
 
     def to_json(self) -> dict[str, Any]:
         """The report's `metric` field."""
-        return {"name": self.name, "value": self.value, "n": self.n,
-                "ci95": list(self.ci95) if self.ci95 else None,
-                "higher_is_better": self.higher_is_better, "of": self.of}
+        return {
+            "name": self.name,
+            "value": self.value,
+            "n": self.n,
+            "ci95": list(self.ci95) if self.ci95 else None,
+            "higher_is_better": self.higher_is_better,
+            "of": self.of,
+        }
 
     def drop_from(self, baseline: Score) -> float:
         """How much worse this is than `baseline`, in the metric's unit; negative where it is better."""

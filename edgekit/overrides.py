@@ -47,8 +47,10 @@ def _find(items: list[Any], part: str, place: str) -> tuple[int, str]:
         known = [name for name in names if name]
         raise BadInput(f"{place}: there is no '{part}' to set. {did_you_mean(part, known)}")
     if len(matches) > 1:
-        raise BadInput(f"{place}: '{part}' occurs {len(matches)} times. Name one by its number: "
-                       f"{', '.join(str(index) for index in matches)}.")
+        raise BadInput(
+            f"{place}: '{part}' occurs {len(matches)} times. Name one by its number: "
+            f"{', '.join(str(index) for index in matches)}."
+        )
     return matches[0], part
 
 

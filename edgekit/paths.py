@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_PLACES = frozenset({"root", "path", "folder", "file"})      # keys whose value is a path even as a bare word
+_PLACES = frozenset({"root", "path", "folder", "file"})  # keys whose value is a path even as a bare word
 
 
 def absolute(value: Any, folder: Path) -> Any:
@@ -26,8 +26,10 @@ def relative(value: Any, folder: Path) -> Any:
 
 def _each(value: Any, change: Callable[[str, str], str], key: str = "") -> Any:
     if isinstance(value, dict):
-        return {change(name, "") if isinstance(name, str) else name: _each(item, change, str(name))
-                for name, item in value.items()}
+        return {
+            change(name, "") if isinstance(name, str) else name: _each(item, change, str(name))
+            for name, item in value.items()
+        }
     if isinstance(value, list):
         return [_each(item, change) for item in value]
     return change(value, key) if isinstance(value, str) else value

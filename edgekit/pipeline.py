@@ -61,29 +61,56 @@ class Result:
 
     def _repr_html_(self) -> str:
         from edgekit.report.html import summary_html
+
         return summary_html(self.report)
 
 
-def compress(model: Any, *, steps: Sequence[Transform], data: Any, evaluate: Any = None,
-             boards: Sequence[str] = ("this-machine",), out: Path | str | None = None, loss: Any = None,
-             fit: Any = None, budget: Budget | None = None, objective: str = "latency", seed: int = 0,
-             progress: Say | None = None, **settings: Any) -> Result:
+def compress(
+    model: Any,
+    *,
+    steps: Sequence[Transform],
+    data: Any,
+    evaluate: Any = None,
+    boards: Sequence[str] = ("this-machine",),
+    out: Path | str | None = None,
+    loss: Any = None,
+    fit: Any = None,
+    budget: Budget | None = None,
+    objective: str = "latency",
+    seed: int = 0,
+    progress: Say | None = None,
+    **settings: Any,
+) -> Result:
     """Compress a trained torch module: the same loop as a recipe's, from objects.
 
     data: Data, a Dataset, (train, validation) or a dict of parts; evaluate(outputs, targets) -> one score a sample
     or a number; loss(outputs, targets) -> scalar; fit(model, data, hooks) -> model. Other keyword arguments are
     fields of `Recipe`. Without `out` a new folder runs/NAME-N is made.
     """
-    recipe = Recipe(model=type(model).__name__, data="given", boards=tuple(boards), budget=budget or Budget(),
-                    objective=objective, seed=seed, steps=tuple(steps), **settings)  # type: ignore[arg-type]
+    recipe = Recipe(
+        model=type(model).__name__,
+        data="given",
+        boards=tuple(boards),
+        budget=budget or Budget(),
+        objective=objective,
+        seed=seed,
+        steps=tuple(steps),
+        **settings,
+    )  # type: ignore[arg-type]
     check_order(recipe)
     prepared = prepare_objects(model, recipe, data=data, evaluate=evaluate, loss=loss, fit=fit)
     folder = Path(out) if out is not None else new_folder(type(model).__name__.lower())
     return Run(recipe, prepared, folder, progress or _silent).result()
 
 
-def compress_recipe(recipe: Recipe, *, out: Path, force: bool = False, decisions: Path | None = None,
-                    progress: Say | None = None) -> Result:
+def compress_recipe(
+    recipe: Recipe,
+    *,
+    out: Path,
+    force: bool = False,
+    decisions: Path | None = None,
+    progress: Say | None = None,
+) -> Result:
     """Run a recipe into a folder; a finished part of an earlier, killed run is taken up."""
     check_order(recipe)
     journal = Journal(out)
@@ -122,6 +149,7 @@ class Run:
         results = {board.name: self._board(board, start) for board in self.boards}
         if len(results) > 1:
             from edgekit.report.html import write_compare_html
+
             write_compare_html([result.report for result in results.values()], self.folder / "compare.html")
         self.journal.note("end", seconds=round(time.perf_counter() - start, 1))
         first = next(iter(results.values()))
@@ -130,8 +158,15 @@ class Run:
     def _board(self, board: Board, start: float) -> Result:
         folder = self.folder if len(self.boards) == 1 else self.folder / board.name
         folder.mkdir(parents=True, exist_ok=True)
-        run = BoardRun(self.recipe, self._job_for(board, "report"), board, find_target(board.target), folder,
-                       self.journal, self.say)
+        run = BoardRun(
+            self.recipe,
+            self._job_for(board, "report"),
+            board,
+            find_target(board.target),
+            folder,
+            self.journal,
+            self.say,
+        )
         run.measure_baseline(self.fresh())
         state = State(self.fresh(), (), self.root)
         for index, step in enumerate(self.recipe.steps):
@@ -150,15 +185,22 @@ class Run:
         if not (folder / "change.json").exists():
             self.say(f"{name} ({index + 1} of {len(self.recipe.steps)})")
             started = time.perf_counter()
-            job = replace(self._job_for(board, f"{index}-{name}"), work=self.journal.folder / "work" / key[:16])
+            job = replace(
+                self._job_for(board, f"{index}-{name}"), work=self.journal.folder / "work" / key[:16]
+            )
             model, change = step.apply(self._copy(state.model), job)
             entries = (*state.entries, {"transform": name, "settings": step.settings(), "plan": change.plan})
             done = State(model, entries, key, (*state.folders, (name, folder)))
             container.save(folder, **self._container(done), overwrite=True)
-            write_json(folder / "change.json", change.to_json())        # written last: the step is done
+            write_json(folder / "change.json", change.to_json())  # written last: the step is done
             shutil.rmtree(job.work, ignore_errors=True)
-            self.journal.note("step", name=name, key=key, seconds=round(time.perf_counter() - started, 1),
-                              digest=container.digest(folder))
+            self.journal.note(
+                "step",
+                name=name,
+                key=key,
+                seconds=round(time.perf_counter() - started, 1),
+                digest=container.digest(folder),
+            )
             return done
         self.say(f"{name} ({index + 1} of {len(self.recipe.steps)}): done before")
         entries = tuple(container.read_plan(folder)["steps"])
@@ -178,12 +220,20 @@ class Run:
             except EdgekitError:
                 raise
             except Exception as error:
-                raise BadInput(f"steps: {step_name(step)} {self.recipe.where('steps', index)} fails on this model: "
-                               f"{type(error).__name__}: {error}. Exclude the layer it names, or drop the step."
-                               ) from error
+                raise BadInput(
+                    f"steps: {step_name(step)} {self.recipe.where('steps', index)} fails on this model: "
+                    f"{type(error).__name__}: {error}. Exclude the layer it names, or drop the step."
+                ) from error
             quantization = quantization_of([{"plan": change.plan}]) or quantization
-        run = BoardRun(self.recipe, self._job_for(board, "dry run"), board, find_target(board.target),
-                       self.folder, self.journal, self.say)
+        run = BoardRun(
+            self.recipe,
+            self._job_for(board, "dry run"),
+            board,
+            find_target(board.target),
+            self.folder,
+            self.journal,
+            self.say,
+        )
         run.rehearse(state, quantization)
 
     def fresh(self) -> Any:
@@ -197,13 +247,19 @@ class Run:
 
     def _container(self, state: State) -> dict[str, Any]:
         is_file = isinstance(state.model, onnx.ModelProto)
-        return {"model": None if is_file else state.model, "plan": list(state.entries), "base": self.prepared.base,
-                "base_settings": self.prepared.base_settings, "signature": self.prepared.job.signature,
-                "quantization": quantization_of(state.entries),
-                "onnx": state.model.SerializeToString() if is_file else None}
+        return {
+            "model": None if is_file else state.model,
+            "plan": list(state.entries),
+            "base": self.prepared.base,
+            "base_settings": self.prepared.base_settings,
+            "signature": self.prepared.job.signature,
+            "quantization": quantization_of(state.entries),
+            "onnx": state.model.SerializeToString() if is_file else None,
+        }
 
     def _change(self, state: State) -> Change:
         from edgekit.change import Cost
+
         value = read_json(state.folders[-1][1] / "change.json")
         return Change(Cost(**value["before"]), Cost(**value["after"]), tuple(value["notes"]), value["plan"])
 
@@ -220,11 +276,24 @@ class Run:
 
     def _root_key(self) -> str:
         recipe = self.recipe
-        return step_key("", {
-            "model": recipe.model, "options": dict(recipe.model_options), "weights": model_digest(self.prepared.model),
-            "data": data_fingerprint(self.job), "source": self.prepared.source, "seed": recipe.seed,
-            "batch": recipe.batch, "device": self.job.device, "amp": recipe.amp, "loss": recipe.loss,
-            "metric": recipe.metric, "environment": environment(), "torch_threads": _torch_threads()})
+        return step_key(
+            "",
+            {
+                "model": recipe.model,
+                "options": dict(recipe.model_options),
+                "weights": model_digest(self.prepared.model),
+                "data": data_fingerprint(self.job),
+                "source": self.prepared.source,
+                "seed": recipe.seed,
+                "batch": recipe.batch,
+                "device": self.job.device,
+                "amp": recipe.amp,
+                "loss": recipe.loss,
+                "metric": recipe.metric,
+                "environment": environment(),
+                "torch_threads": _torch_threads(),
+            },
+        )
 
 
 def model_digest(model: Any) -> str:
@@ -239,6 +308,7 @@ def model_digest(model: Any) -> str:
 
 def _torch_threads() -> int:
     import torch
+
     return torch.get_num_threads()
 
 

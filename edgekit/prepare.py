@@ -28,7 +28,7 @@ class Prepared:
     job: Job
     base: str
     base_settings: dict[str, Any] = field(default_factory=dict)
-    source: str = ""                        # hash of the user's own files
+    source: str = ""  # hash of the user's own files
 
 
 def prepare(recipe: Recipe) -> Prepared:
@@ -45,19 +45,29 @@ def prepare(recipe: Recipe) -> Prepared:
     return Prepared(model, job, recipe.model, dict(recipe.model_options), _source_hash(recipe))
 
 
-def prepare_objects(model: Any, recipe: Recipe, *, data: Any, evaluate: Any = None, loss: Any = None,
-                    fit: Any = None) -> Prepared:
+def prepare_objects(
+    model: Any, recipe: Recipe, *, data: Any, evaluate: Any = None, loss: Any = None, fit: Any = None
+) -> Prepared:
     """The same from objects instead of names: an nn.Module, data, a metric, a loss and a loop."""
     loaders, dataset = resolve_data(data, batch=recipe.batch, seed=recipe.seed)
     example = _example(loaders, recipe)
-    job = _job(recipe, loaders, dataset, _signature(model, example, dataset), example,
-               metric=evaluate, loss=loss, fit=fit)
+    job = _job(
+        recipe,
+        loaders,
+        dataset,
+        _signature(model, example, dataset),
+        example,
+        metric=evaluate,
+        loss=loss,
+        fit=fit,
+    )
     return Prepared(model, job, f"{type(model).__module__}:{type(model).__qualname__}")
 
 
 def seed_torch(seed: int) -> None:
     """Seed torch, so that a model made without weights is the same each time."""
     import torch
+
     torch.manual_seed(seed)
 
 
@@ -65,8 +75,9 @@ def _data(recipe: Recipe) -> tuple[Data, Dataset | None]:
     if recipe.data is None:
         return Data(), None
     options = dict(recipe.data_options)
-    data, dataset = resolve_data({recipe.data: options} if options else recipe.data,
-                                 batch=recipe.batch, seed=recipe.seed)
+    data, dataset = resolve_data(
+        {recipe.data: options} if options else recipe.data, batch=recipe.batch, seed=recipe.seed
+    )
     return data, dataset
 
 
@@ -83,22 +94,42 @@ def _from_file(recipe: Recipe, data: Data, dataset: Dataset | None) -> Prepared:
     return Prepared(model, job, recipe.model, {}, _source_hash(recipe))
 
 
-def _job(recipe: Recipe, data: Data, dataset: Dataset | None, signature: Signature, example: dict[str, Any], *,
-         metric: Any = None, loss: Any = None, fit: Any = None) -> Job:
+def _job(
+    recipe: Recipe,
+    data: Data,
+    dataset: Dataset | None,
+    signature: Signature,
+    example: dict[str, Any],
+    *,
+    metric: Any = None,
+    loss: Any = None,
+    fit: Any = None,
+) -> Job:
     device = _device(recipe.device) if example else "cpu"
     classes = dataset is not None and bool(dataset.classes)
     if metric is None and (recipe.metric or classes):
         metric = metrics.get(recipe.metric or "accuracy")
     if example:
         from edgekit.fit import make_fit
+
         loss = loss or losses.get(recipe.loss or "cross_entropy")
         fit = fit or (_user_fit(recipe.fit) if recipe.fit else make_fit(loss, device, recipe.amp))
-    return Job(signature=signature, example=example, data=data, loss=loss, fit=fit, metric=metric,  # type: ignore[arg-type]
-               device=device, amp=recipe.amp, seed=recipe.seed)
+    return Job(
+        signature=signature,
+        example=example,
+        data=data,
+        loss=loss,
+        fit=fit,
+        metric=metric,  # type: ignore[arg-type]
+        device=device,
+        amp=recipe.amp,
+        seed=recipe.seed,
+    )
 
 
 def _user_fit(reference: str) -> Any:
     from edgekit.registry import load_object
+
     return load_object(reference, kind="fit")
 
 
@@ -115,8 +146,10 @@ def _example(data: Data, recipe: Recipe) -> dict[str, Any]:
 
     part = next((part for part in (data.train, data.calibration, data.validation) if part is not None), None)
     if part is None:
-        raise BadInput("data: the recipe names none, so the model's input shape is unknown. "
-                       "Add a line such as 'data: fashion-mnist' or 'data: ./data.py:load'.")
+        raise BadInput(
+            "data: the recipe names none, so the model's input shape is unknown. "
+            "Add a line such as 'data: fashion-mnist' or 'data: ./data.py:load'."
+        )
     inputs, _ = split_batch(next(iter(part)), Signature((), ()))
     if isinstance(inputs, dict):
         return {name: torch.as_tensor(value[:1]) for name, value in inputs.items()}
@@ -135,12 +168,18 @@ def _signature(model: Any, example: dict[str, Any], dataset: Dataset | None) -> 
     except Exception as error:
         shapes = {name: list(value.shape) for name, value in example.items()}
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadInput(f"model: it does not take the data's input {shapes}: {reason}. "
-                       "Make the data's shape and the model's input agree.") from error
+        raise BadInput(
+            f"model: it does not take the data's input {shapes}: {reason}. "
+            "Make the data's shape and the model's input agree."
+        ) from error
     results = output if isinstance(output, (tuple, list)) else [output]
     names = ["output"] if len(results) == 1 else [f"output_{index}" for index in range(len(results))]
-    return Signature(inputs, tuple(_spec(name, value) for name, value in zip(names, results, strict=True)),
-                     _preprocessing(dataset) if dataset else Preprocessing(), dataset.classes if dataset else ())
+    return Signature(
+        inputs,
+        tuple(_spec(name, value) for name, value in zip(names, results, strict=True)),
+        _preprocessing(dataset) if dataset else Preprocessing(),
+        dataset.classes if dataset else (),
+    )
 
 
 def _preprocessing(dataset: Dataset) -> Preprocessing:
@@ -166,9 +205,7 @@ def data_fingerprint(job: Job) -> str:
         return job.data.fingerprint
     digest = hashlib.sha256()
     for part in (job.data.train, job.data.validation, job.data.calibration):
-        for batch in ([] if part is None else [next(iter(part))]):
+        for batch in [] if part is None else [next(iter(part))]:
             for value in as_feeds(split_batch(batch, job.signature)[0], job.signature).values():
                 digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()
-
-

@@ -19,7 +19,7 @@ from edgekit.yaml_lines import Document, read_yaml, write_yaml
 
 __all__ = ["Budget", "Recipe", "check_order", "load_recipe", "parse_recipe", "step_name"]
 
-_NAMED = ("model", "data")              # `model: resnet8`, or with options `model: {resnet8: {width: 64}}`
+_NAMED = ("model", "data")  # `model: resnet8`, or with options `model: {resnet8: {width: 64}}`
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,14 @@ class Budget:
         for name in ("latency_ms", "size_bytes"):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise BadInput(f"budget: {name} is {value}, but nothing can cost that little. Give a value "
-                               "above 0.")
+                raise BadInput(
+                    f"budget: {name} is {value}, but nothing can cost that little. Give a value above 0."
+                )
         if self.max_drop is not None and self.max_drop < 0:
-            raise BadInput(f"budget: max_drop is {self.max_drop}, but a drop is counted from 0 upwards. "
-                           "Give 0 for no drop at all.")
+            raise BadInput(
+                f"budget: max_drop is {self.max_drop}, but a drop is counted from 0 upwards. "
+                "Give 0 for no drop at all."
+            )
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.objective == "energy":
-            raise BadInput("objective: energy cannot be chosen: no board here has a power sensor that "
-                           "edgekit reads, "
-                           "so nothing would measure it. Choose latency or size.")
+            raise BadInput(
+                "objective: energy cannot be chosen: no board here has a power sensor that "
+                "edgekit reads, "
+                "so nothing would measure it. Choose latency or size."
+            )
         if not self.boards or len(set(self.boards)) != len(self.boards):
-            raise BadInput(f"boards: {list(self.boards)} must name at least one board, each once. "
-                           "See: edgekit boards.")
+            raise BadInput(
+                f"boards: {list(self.boards)} must name at least one board, each once. See: edgekit boards."
+            )
         for name in ("batch", "threads", "calibration"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name}: {getattr(self, name)} is too small. Give at least 1.")
@@ -107,8 +113,11 @@ class Recipe:
         for name in _NAMED:
             options = plain.pop(f"{name}_options")
             plain[name] = {plain[name]: dict(options)} if options else plain[name]
-        plain["budget"] = {item.name: getattr(self.budget, item.name) for item in fields(self.budget)
-                           if getattr(self.budget, item.name) is not None}
+        plain["budget"] = {
+            item.name: getattr(self.budget, item.name)
+            for item in fields(self.budget)
+            if getattr(self.budget, item.name) is not None
+        }
         plain["steps"] = [{step_name(step): _plain(step.settings())} for step in self.steps]
         kept = {key: _plain(value) for key, value in plain.items() if value not in (None, {}, ())}
         kept = relative(kept, folder) if folder is not None else kept
@@ -121,9 +130,11 @@ def load_recipe(path: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
     if path.is_dir():
         path = path / "recipe.yaml"
     if not path.is_file():
-        raise BadInput(f"recipe: there is no file '{path}' (looked in {Path.cwd()}). Check the path, or "
-                       "write one "
-                       "with: edgekit init")
+        raise BadInput(
+            f"recipe: there is no file '{path}' (looked in {Path.cwd()}). Check the path, or "
+            "write one "
+            "with: edgekit init"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -135,8 +146,9 @@ def parse_recipe(text: str, *, source: str = "recipe.yaml", overrides: Sequence[
     """Read a recipe from text; relative paths start from the folder of `source`."""
     document = read_yaml(text, source=source)
     if not isinstance(document.value, dict):
-        raise document.error((), "a recipe is a mapping that names at least a model, such as 'model: "
-                                 "resnet8'.")
+        raise document.error(
+            (), "a recipe is a mapping that names at least a model, such as 'model: resnet8'."
+        )
     for item in overrides:
         override(document, item)
     folder = Path(source).resolve().parent
@@ -164,15 +176,20 @@ def _recipe(document: Document) -> Recipe:
         if key not in known:
             raise document.error((key,), f"'{key}' is no part of a recipe. {did_you_mean(str(key), known)}")
     if values.get("model") is None:
-        raise document.error((), "the recipe names no model. Add a line such as 'model: resnet8', "
-                                 "'model: ./net.py:Net' or 'model: net.onnx'.")
+        raise document.error(
+            (),
+            "the recipe names no model. Add a line such as 'model: resnet8', "
+            "'model: ./net.py:Net' or 'model: net.onnx'.",
+        )
     for name in _NAMED:
         values.update(_named(document, name, values))
     _refuse_absent_files(document, values)
     budget = _budget(document, values.pop("budget", None))
     steps = _steps(document, values.pop("steps", None))
-    fitted = {key: settings.fit(value, hints[key], document=document, path=(key,), name=key)
-              for key, value in values.items()}
+    fitted = {
+        key: settings.fit(value, hints[key], document=document, path=(key,), name=key)
+        for key, value in values.items()
+    }
     try:
         return Recipe(**fitted, budget=budget, steps=steps, document=document)
     except BadInput as error:
@@ -187,32 +204,43 @@ def _named(document: Document, name: str, values: Mapping[str, Any]) -> dict[str
     if len(value) != 1 or options is not None:
         sample = "{resnet8: {width: 64}}" if name == "model" else "{npz: {root: ./x.npz}}"
         raise document.error((name,), f"{name} is one name, or one name with its options such as {sample}.")
-    (reference, inner), = value.items()
+    ((reference, inner),) = value.items()
     return {name: reference, f"{name}_options": {} if inner is None else inner}
 
 
 def _refuse_absent_files(document: Document, values: Mapping[str, Any]) -> None:
-    files = [(key, value) for key in ("model", "weights", "data", "metric", "loss", "fit")
-             if isinstance(value := values.get(key), str)]
+    files = [
+        (key, value)
+        for key in ("model", "weights", "data", "metric", "loss", "fit")
+        if isinstance(value := values.get(key), str)
+    ]
     for key, value in files:
         place = value.rpartition(":")[0] if ".py:" in value else value
         if (key == "weights" or place.endswith((".onnx", ".py"))) and not Path(place).is_file():
-            raise document.error((key,), f"{key}: there is no file '{place}' (relative paths start from the "
-                                         "recipe's "
-                                         "folder). Check the path.")
+            raise document.error(
+                (key,),
+                f"{key}: there is no file '{place}' (relative paths start from the "
+                "recipe's "
+                "folder). Check the path.",
+            )
 
 
 def _budget(document: Document, value: Any) -> Budget:
     if isinstance(value, dict) and any(str(key).startswith(("energy", "joule")) for key in value):
-        raise document.error(("budget",), "budget: energy cannot be promised: no board here has a power "
-                                          "sensor that "
-                                          "edgekit reads. Use latency_ms, size_bytes, size_kib or max_drop.")
+        raise document.error(
+            ("budget",),
+            "budget: energy cannot be promised: no board here has a power "
+            "sensor that "
+            "edgekit reads. Use latency_ms, size_bytes, size_kib or max_drop.",
+        )
     if isinstance(value, dict) and "size_kib" in value:
         if "size_bytes" in value:
-            raise document.error(("budget", "size_kib"), "budget: size_kib and size_bytes say the same. Keep "
-                                                         "one.")
-        kib = settings.fit(value["size_kib"], float, document=document, path=("budget", "size_kib"),
-                           name="budget.size_kib")
+            raise document.error(
+                ("budget", "size_kib"), "budget: size_kib and size_bytes say the same. Keep one."
+            )
+        kib = settings.fit(
+            value["size_kib"], float, document=document, path=("budget", "size_kib"), name="budget.size_kib"
+        )
         rest = {key: item for key, item in value.items() if key != "size_kib"}
         value = {**rest, "size_bytes": int(kib * 1024)}
     return settings.build(Budget, value, document=document, path=("budget",), name="budget")
@@ -222,9 +250,12 @@ def _steps(document: Document, value: Any) -> tuple[Transform, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise document.error(("steps",), "steps is a list; write each step on a line that begins with '- ', "
-                                         "such as "
-                                         "'- quantize: {weights: 8}'.")
+        raise document.error(
+            ("steps",),
+            "steps is a list; write each step on a line that begins with '- ', "
+            "such as "
+            "'- quantize: {weights: 8}'.",
+        )
     return tuple(_step(document, item, ("steps", index)) for index, item in enumerate(value))
 
 
@@ -232,18 +263,23 @@ def _step(document: Document, value: Any, path: tuple[Any, ...]) -> Transform:
     if isinstance(value, str):
         value = {value: {}}
     if not isinstance(value, dict) or len(value) != 1 or not isinstance(next(iter(value)), str):
-        raise document.error(path, f"step {path[1] + 1} is {settings.show(value)}, but a step is one name "
-                                   "with its "
-                                   "settings, such as '- prune: {ratio: 0.4}', or with the settings indented "
-                                   "below it.")
-    (name, given), = value.items()
+        raise document.error(
+            path,
+            f"step {path[1] + 1} is {settings.show(value)}, but a step is one name "
+            "with its "
+            "settings, such as '- prune: {ratio: 0.4}', or with the settings indented "
+            "below it.",
+        )
+    ((name, given),) = value.items()
     try:
         cls = transforms.get(name)
     except BadInput as error:
         raise document.error((*path, name), f"steps: {str(error).removeprefix('transform: ')}") from error
     if not (isinstance(cls, type) and issubclass(cls, Transform)):
-        raise document.error((*path, name), f"steps: '{name}' is no transform. Derive its class from "
-                                            "edgekit.transforms.base.Transform.")
+        raise document.error(
+            (*path, name),
+            f"steps: '{name}' is no transform. Derive its class from edgekit.transforms.base.Transform.",
+        )
     short = name.rpartition(":")[2]
     return settings.build(cls, given, document=document, path=(*path, name), name=f"steps.{short}")
 

@@ -104,40 +104,60 @@ def _load_module(place: str, kind: str) -> ModuleType:
         raise BadInput(f"{kind}: the module '{place}' cannot be imported: {error}") from error
 
 
-transforms = Registry("transform", "edgekit.transforms", {
-    "prune": "edgekit.transforms.prune:Prune",
-    "finetune": "edgekit.transforms.finetune:Finetune",
-    "distil": "edgekit.transforms.distil:Distil",
-    "quantize": "edgekit.transforms.quantize:Quantize",
-})
-models = Registry("model", "edgekit.models", {
-    "resnet8": "edgekit.zoo.resnet:resnet8",
-    "resnet18": "edgekit.zoo.resnet:resnet18",
-    "mobilenet_v1": "edgekit.zoo.mobilenet:mobilenet_v1",
-    "ds_cnn": "edgekit.zoo.ds_cnn:ds_cnn",
-    "fc_autoencoder": "edgekit.zoo.autoencoder:fc_autoencoder",
-    "cnv": "edgekit.zoo.finn:cnv",
-    "tfc": "edgekit.zoo.finn:tfc",
-    "mlp": "edgekit.zoo.mlp:mlp",
-    "gn_lenet": "edgekit.zoo.lenet:gn_lenet",
-    "efficientnet_lite0": "edgekit.zoo.efficientnet:efficientnet_lite0",
-})
-datasets = Registry("data set", "edgekit.datasets", {
-    "fashion-mnist": "edgekit.data.idx:fashion_mnist",
-    "mnist": "edgekit.data.idx:mnist",
-    "cifar10": "edgekit.data.cifar:cifar10",
-    "cifar100": "edgekit.data.cifar:cifar100",
-    "digits": "edgekit.data.digits:digits",
-    "fsdd": "edgekit.data.fsdd:fsdd",
-    "image-folder": "edgekit.data.folder:image_folder",
-    "npz": "edgekit.data.npz:npz",
-})
-metrics = Registry("metric", "edgekit.metrics", {
-    "accuracy": "edgekit.metric:accuracy",
-    "mean_squared_error": "edgekit.metric:mean_squared_error",
-})
-losses = Registry("loss", "edgekit.losses", {
-    "cross_entropy": "edgekit.fit:cross_entropy",
-    "mean_squared_error": "edgekit.fit:mean_squared_error",
-})
+transforms = Registry(
+    "transform",
+    "edgekit.transforms",
+    {
+        "prune": "edgekit.transforms.prune:Prune",
+        "finetune": "edgekit.transforms.finetune:Finetune",
+        "distil": "edgekit.transforms.distil:Distil",
+        "quantize": "edgekit.transforms.quantize:Quantize",
+    },
+)
+models = Registry(
+    "model",
+    "edgekit.models",
+    {
+        "resnet8": "edgekit.zoo.resnet:resnet8",
+        "resnet18": "edgekit.zoo.resnet:resnet18",
+        "mobilenet_v1": "edgekit.zoo.mobilenet:mobilenet_v1",
+        "ds_cnn": "edgekit.zoo.ds_cnn:ds_cnn",
+        "fc_autoencoder": "edgekit.zoo.autoencoder:fc_autoencoder",
+        "cnv": "edgekit.zoo.finn:cnv",
+        "tfc": "edgekit.zoo.finn:tfc",
+        "mlp": "edgekit.zoo.mlp:mlp",
+        "gn_lenet": "edgekit.zoo.lenet:gn_lenet",
+        "efficientnet_lite0": "edgekit.zoo.efficientnet:efficientnet_lite0",
+    },
+)
+datasets = Registry(
+    "data set",
+    "edgekit.datasets",
+    {
+        "fashion-mnist": "edgekit.data.idx:fashion_mnist",
+        "mnist": "edgekit.data.idx:mnist",
+        "cifar10": "edgekit.data.cifar:cifar10",
+        "cifar100": "edgekit.data.cifar:cifar100",
+        "digits": "edgekit.data.digits:digits",
+        "fsdd": "edgekit.data.fsdd:fsdd",
+        "image-folder": "edgekit.data.folder:image_folder",
+        "npz": "edgekit.data.npz:npz",
+    },
+)
+metrics = Registry(
+    "metric",
+    "edgekit.metrics",
+    {
+        "accuracy": "edgekit.metric:accuracy",
+        "mean_squared_error": "edgekit.metric:mean_squared_error",
+    },
+)
+losses = Registry(
+    "loss",
+    "edgekit.losses",
+    {
+        "cross_entropy": "edgekit.fit:cross_entropy",
+        "mean_squared_error": "edgekit.fit:mean_squared_error",
+    },
+)
 targets = Registry("target", "edgekit.targets", {})

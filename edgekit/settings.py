@@ -15,8 +15,18 @@ from edgekit.errors import BadInput, did_you_mean
 from edgekit.yaml_lines import Document
 
 T = TypeVar("T")
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null",
-          list: "a list", tuple: "a list", dict: "a mapping", Mapping: "a mapping", Path: "a path"}
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    type(None): "null",
+    list: "a list",
+    tuple: "a list",
+    dict: "a mapping",
+    Mapping: "a mapping",
+    Path: "a path",
+}
 
 
 class _MismatchError(Exception):
@@ -32,15 +42,19 @@ def build(cls: type[T], values: Any, *, document: Document, path: tuple[Any, ...
     if values is None:
         values = {}
     if not isinstance(values, Mapping):
-        raise document.error(path, f"{name} is {show(values)}, but its settings must be a mapping "
-                                   f"such as {{{_sample(cls)}}}.")
+        raise document.error(
+            path, f"{name} is {show(values)}, but its settings must be a mapping such as {{{_sample(cls)}}}."
+        )
     hints = field_types(cls)
     for key in values:
         if key not in hints:
-            raise document.error((*path, key), f"{name} has no setting '{key}'. "
-                                               f"{did_you_mean(str(key), hints)}")
-    known = {key: fit(value, hints[key], document=document, path=(*path, key), name=f"{name}.{key}")
-             for key, value in values.items()}
+            raise document.error(
+                (*path, key), f"{name} has no setting '{key}'. {did_you_mean(str(key), hints)}"
+            )
+    known = {
+        key: fit(value, hints[key], document=document, path=(*path, key), name=f"{name}.{key}")
+        for key, value in values.items()
+    }
     _refuse_missing(cls, known, document, path, name)
     try:
         return cls(**known)
@@ -55,8 +69,9 @@ def fit(value: Any, annotation: Any, *, document: Document, path: tuple[Any, ...
         return _convert(value, annotation, ())
     except _MismatchError as error:
         inner = "".join(f".{part}" for part in error.path)
-        raise document.error((*path, *error.path), f"{name}{inner} is {show(error.value)}, but must be "
-                                                   f"{error.wanted}.") from error
+        raise document.error(
+            (*path, *error.path), f"{name}{inner} is {show(error.value)}, but must be {error.wanted}."
+        ) from error
 
 
 def field_types(cls: Any) -> dict[str, Any]:
@@ -116,8 +131,12 @@ def _convert_scalar(value: Any, annotation: Any, path: tuple[Any, ...]) -> Any:
         return None
     if annotation is Path and isinstance(value, str):
         return Path(value)
-    if annotation not in _WORDS and annotation is not None and isinstance(annotation, type) \
-            and isinstance(value, annotation):
+    if (
+        annotation not in _WORDS
+        and annotation is not None
+        and isinstance(annotation, type)
+        and isinstance(value, annotation)
+    ):
         return value
     raise _MismatchError(path, value, describe(annotation))
 
@@ -150,8 +169,10 @@ def _convert_list(value: Any, annotation: Any, path: tuple[Any, ...]) -> Any:
     if (get_origin(annotation) or annotation) is tuple and arguments and arguments[-1] is not Ellipsis:
         if len(arguments) != len(value):
             raise _MismatchError(path, value, f"a list of {len(arguments)} values")
-        return tuple(_convert(item, kind, (*path, index))
-                     for index, (item, kind) in enumerate(zip(value, arguments, strict=True)))
+        return tuple(
+            _convert(item, kind, (*path, index))
+            for index, (item, kind) in enumerate(zip(value, arguments, strict=True))
+        )
     kind = arguments[0] if arguments else Any
     items = tuple(_convert(item, kind, (*path, index)) for index, item in enumerate(value))
     return list(items) if (get_origin(annotation) or annotation) is list else items
@@ -161,8 +182,10 @@ def _convert_mapping(value: Any, arguments: tuple[Any, ...], path: tuple[Any, ..
     if not isinstance(value, Mapping):
         raise _MismatchError(path, value, "a mapping, written {name: value}")
     key_type, value_type = arguments or (Any, Any)
-    return {_convert(key, key_type, (*path, key)): _convert(item, value_type, (*path, key))
-            for key, item in value.items()}
+    return {
+        _convert(key, key_type, (*path, key)): _convert(item, value_type, (*path, key))
+        for key, item in value.items()
+    }
 
 
 def _evaluate(annotation: Any, cls: type) -> Any:
@@ -177,13 +200,17 @@ def _evaluate(annotation: Any, cls: type) -> Any:
     return Any
 
 
-def _refuse_missing(cls: Any, known: Mapping[str, Any], document: Document, path: tuple[Any, ...],
-                    name: str) -> None:
+def _refuse_missing(
+    cls: Any, known: Mapping[str, Any], document: Document, path: tuple[Any, ...], name: str
+) -> None:
     for item in fields(cls):
         required = item.init and item.default is MISSING and item.default_factory is MISSING
         if required and item.name not in known:
-            raise document.error(path, f"{name} needs the setting '{item.name}'. Add {item.name}: "
-                                       f"{describe(field_types(cls)[item.name])}.")
+            raise document.error(
+                path,
+                f"{name} needs the setting '{item.name}'. Add {item.name}: "
+                f"{describe(field_types(cls)[item.name])}.",
+            )
 
 
 def _sample(cls: type) -> str:

@@ -22,7 +22,8 @@ class TensorSpec:
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether a concrete shape agrees with this one."""
         return len(shape) == len(self.shape) and all(
-            isinstance(want, str) or want == got for want, got in zip(self.shape, shape, strict=True))
+            isinstance(want, str) or want == got for want, got in zip(self.shape, shape, strict=True)
+        )
 
     def concrete(self, batch: int = 1) -> tuple[int, ...]:
         """The shape with every free dimension set to `batch`."""
@@ -64,11 +65,15 @@ class Signature:
                 raise BadInput(f"input: '{spec.name}' {list(spec.shape)} is missing. Give every input.")
             value = feeds[spec.name]
             if not spec.fits(tuple(value.shape)):
-                raise BadInput(f"input '{spec.name}': the shape {list(value.shape)} does not fit "
-                               f"{list(spec.shape)}. Reshape the data, or name the shape the model takes.")
+                raise BadInput(
+                    f"input '{spec.name}': the shape {list(value.shape)} does not fit "
+                    f"{list(spec.shape)}. Reshape the data, or name the shape the model takes."
+                )
             if str(value.dtype) != spec.dtype:
-                raise BadInput(f"input '{spec.name}': the dtype {value.dtype} is not {spec.dtype}. "
-                               f"Convert the data, for example with .astype('{spec.dtype}').")
+                raise BadInput(
+                    f"input '{spec.name}': the dtype {value.dtype} is not {spec.dtype}. "
+                    f"Convert the data, for example with .astype('{spec.dtype}')."
+                )
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types."""
@@ -80,9 +85,12 @@ class Signature:
         prep = dict(value["preprocessing"])
         prep["mean"], prep["std"] = tuple(prep["mean"]), tuple(prep["std"])
         prep["resize"] = tuple(prep["resize"]) if prep["resize"] else None
-        return cls(inputs=tuple(_spec(item) for item in value["inputs"]),
-                   outputs=tuple(_spec(item) for item in value["outputs"]),
-                   preprocessing=Preprocessing(**prep), classes=tuple(value["classes"]))
+        return cls(
+            inputs=tuple(_spec(item) for item in value["inputs"]),
+            outputs=tuple(_spec(item) for item in value["outputs"]),
+            preprocessing=Preprocessing(**prep),
+            classes=tuple(value["classes"]),
+        )
 
 
 def _spec(value: Mapping[str, Any]) -> TensorSpec:

@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 
 # sample shapes that the networks of the zoo were made for; an option of theirs may change the channels
 _NATURAL = {
-    "resnet8": (3, 32, 32), "resnet18": (3, 224, 224), "mobilenet_v1": (3, 96, 96), "ds_cnn": (1, 49, 10),
-    "fc_autoencoder": (640,), "cnv": (3, 32, 32), "tfc": (1, 28, 28), "mlp": (1, 28, 28),
-    "gn_lenet": (3, 32, 32), "efficientnet_lite0": (3, 224, 224),
+    "resnet8": (3, 32, 32),
+    "resnet18": (3, 224, 224),
+    "mobilenet_v1": (3, 96, 96),
+    "ds_cnn": (1, 49, 10),
+    "fc_autoencoder": (640,),
+    "cnv": (3, 32, 32),
+    "tfc": (1, 28, 28),
+    "mlp": (1, 28, 28),
+    "gn_lenet": (3, 32, 32),
+    "efficientnet_lite0": (3, 224, 224),
 }
 
 
@@ -51,8 +58,10 @@ class Samples:
         batch = next(item for part in parts if part is not None for item in part)
         inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
         if isinstance(inputs, (dict, tuple, list)):
-            raise BadInput(f"data: a sample of '{self.name}' has several inputs, which no command can "
-                           "trace. Use edgekit.compress in Python.")
+            raise BadInput(
+                f"data: a sample of '{self.name}' has several inputs, which no command can "
+                "trace. Use edgekit.compress in Python."
+            )
         return torch.as_tensor(inputs)[:1]
 
 
@@ -64,8 +73,9 @@ def find_samples(reference: str) -> Samples:
     return Samples(reference, loaders, dataset)
 
 
-def make_model(reference: str, options: Mapping[str, Any] | None = None, *,
-               samples: Samples | None = None) -> nn.Module:
+def make_model(
+    reference: str, options: Mapping[str, Any] | None = None, *, samples: Samples | None = None
+) -> nn.Module:
     """A fresh model, fitted to the data where its options leave that open; the same at each call."""
     import torch
 
@@ -79,8 +89,13 @@ def make_model(reference: str, options: Mapping[str, Any] | None = None, *,
     return made
 
 
-def example_for(reference: str, options: Mapping[str, Any] | None = None, *, samples: Samples | None = None,
-                shape: tuple[int, ...] | None = None) -> dict[str, torch.Tensor]:
+def example_for(
+    reference: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    samples: Samples | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> dict[str, torch.Tensor]:
     """One sample {"input": [1, ...]}: the first of the data, else noise of `shape` or the zoo's own."""
     import torch
 
@@ -88,8 +103,10 @@ def example_for(reference: str, options: Mapping[str, Any] | None = None, *, sam
         return {"input": samples.first()}
     natural = shape or _natural(reference, options or {})
     if natural is None:
-        raise BadInput(f"model: the input shape of '{reference}' is not known. Give --input 3,32,32 "
-                       "(one sample, without the batch) or --data NAME.")
+        raise BadInput(
+            f"model: the input shape of '{reference}' is not known. Give --input 3,32,32 "
+            "(one sample, without the batch) or --data NAME."
+        )
     return {"input": torch.randn((1, *natural), generator=torch.Generator().manual_seed(0))}
 
 

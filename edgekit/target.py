@@ -55,13 +55,13 @@ class Caps:
 
     activations: Grid
     weights: Grid
-    bias: str = "int32"                     # or "float"
+    bias: str = "int32"  # or "float"
     operators: frozenset[str] = frozenset()
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
     channel_multiple: int = 1
     opset: int = 21
     fuse_batchnorm: bool = True
-    expects: str = ""                       # a sentence: what gain to expect on this board
+    expects: str = ""  # a sentence: what gain to expect on this board
 
     def key(self) -> dict[str, Any]:
         """The facts that decide a step's result, as plain JSON, for its hash."""
@@ -82,7 +82,7 @@ class Board:
 class Finding:
     """One thing an audit or a lint found: what, at which node and source layer, why, and the remedy."""
 
-    severity: str                           # "error" cannot run, "warning" costs speed or accuracy, "note"
+    severity: str  # "error" cannot run, "warning" costs speed or accuracy, "note"
     node: str
     layer: str
     what: str
@@ -96,7 +96,7 @@ class Artefact:
     path: Path
     target: str
     board: str
-    precision: str                          # "fp32", "fp16", "int8", or "int8+fp32" where layers stayed in float
+    precision: str  # "fp32", "fp16", "int8", or "int8+fp32" where layers stayed in float
 
 
 @dataclass(frozen=True)

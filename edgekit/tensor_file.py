@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-LARGEST_HEADER = 100_000_000            # bytes: the limit of the safetensors format
+LARGEST_HEADER = 100_000_000  # bytes: the limit of the safetensors format
 
 
 def unshared(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -26,8 +26,10 @@ def unshared(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]
     seen: dict[Any, str] = {}
     for name, value in sorted(model.state_dict().items()):
         if not isinstance(value, torch.Tensor):
-            raise BadInput(f"container: '{name}' in the state dict is a {type(value).__name__}, no tensor. "
-                           "Register it as a buffer, or leave it out of get_extra_state().")
+            raise BadInput(
+                f"container: '{name}' in the state dict is a {type(value).__name__}, no tensor. "
+                "Register it as a buffer, or leave it out of get_extra_state()."
+            )
         place = (value.data_ptr(), value.dtype, tuple(value.shape), value.stride())
         if value.numel() and place in seen:
             aliases[name] = seen[place]
@@ -68,8 +70,10 @@ def read(path: Path) -> dict[str, torch.Tensor]:
     with open(path, "rb") as file:
         header = int.from_bytes(file.read(8), "little")
     if header > min(LARGEST_HEADER, path.stat().st_size - 8):
-        raise BadInput(f"container: '{path}' claims a header of {header} bytes, which cannot be. "
-                       "The file is torn or forged: fetch it again.")
+        raise BadInput(
+            f"container: '{path}' claims a header of {header} bytes, which cannot be. "
+            "The file is torn or forged: fetch it again."
+        )
     try:
         return load_file(str(path))
     except (SafetensorError, OSError, ValueError, KeyError) as error:
@@ -84,8 +88,10 @@ def check_fits(model: nn.Module, state: Mapping[str, torch.Tensor], where: str) 
         if name not in state:
             raise BadInput(f"container: {where} has no tensor '{name}', which the model needs. {advice}")
         if state[name].shape != value.shape:
-            raise BadInput(f"container: {where}: '{name}' has the shape {list(state[name].shape)}, "
-                           f"the model takes {list(value.shape)}. {advice}")
+            raise BadInput(
+                f"container: {where}: '{name}' has the shape {list(state[name].shape)}, "
+                f"the model takes {list(value.shape)}. {advice}"
+            )
     for name in state:
         if name not in wanted:
             raise BadInput(f"container: {where} has the tensor '{name}', which the model lacks. {advice}")

@@ -54,7 +54,7 @@ class Document:
 
     def mark(self, path: Path, place: str) -> None:
         """Say that everything under a path now comes from `place`."""
-        for known in [known for known in self.places if known[:len(path)] == path]:
+        for known in [known for known in self.places if known[: len(path)] == path]:
             del self.places[known]
         self.places[path] = place
 
@@ -67,9 +67,11 @@ def read_yaml(text: str, *, source: str) -> Document:
         node = loader.get_single_node()
         document.value = None if node is None else _Builder(document, loader).build(node, ())
     except (yaml.YAMLError, ValueError) as error:
-        raise BadInput(f"{source}{_line_of(error)}: this is not YAML: {_reason(error)}. Check the "
-                       "indentation, "
-                       "the colons and the brackets there.") from error
+        raise BadInput(
+            f"{source}{_line_of(error)}: this is not YAML: {_reason(error)}. Check the "
+            "indentation, "
+            "the colons and the brackets there."
+        ) from error
     return document
 
 
@@ -112,8 +114,9 @@ class _Builder:
         for key_node, value_node in node.value:
             key = self._key(key_node)
             if key in seen:
-                raise BadInput(f"{self._place(key_node)}: '{key}' is given twice (first at {seen[key]}). "
-                               "Keep one.")
+                raise BadInput(
+                    f"{self._place(key_node)}: '{key}' is given twice (first at {seen[key]}). Keep one."
+                )
             seen[key] = self._place(key_node)
             self.document.places[(*path, key)] = seen[key]
             yield key, self.build(value_node, (*path, key))

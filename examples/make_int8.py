@@ -19,7 +19,7 @@ torch.manual_seed(0)
 net = resnet8(width=32)
 with torch.no_grad():
     for _ in range(10):
-        net.train()(torch.randn(32, 3, 32, 32))     # settle BatchNorm
+        net.train()(torch.randn(32, 3, 32, 32))  # settle BatchNorm
 graph = to_onnx(net.eval(), {"input": torch.randn(1, 3, 32, 32)})
 onnx.save(graph, "fp32.onnx")
 inputs = [np.random.default_rng(seed).standard_normal((1, 3, 32, 32)).astype("float32") for seed in range(16)]
@@ -38,10 +38,19 @@ class Reader:
 
 
 quant_pre_process("fp32.onnx", "prepared.onnx")
-quantize_static("prepared.onnx", "default_int8.onnx", Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
+quantize_static(
+    "prepared.onnx", "default_int8.onnx", Reader(), quant_format=QuantFormat.QDQ, per_channel=True
+)
 
 board, target = find_board("this-machine"), find_target("cpu")
-job = Job(signature=Signature((TensorSpec("input", "float32", ("N", 3, 32, 32)),), ()), example={},
-          data=Data(calibration=inputs), loss=None, fit=None, caps=target.caps(board), step="example")
+job = Job(
+    signature=Signature((TensorSpec("input", "float32", ("N", 3, 32, 32)),), ()),
+    example={},
+    data=Data(calibration=inputs),
+    loss=None,
+    fit=None,
+    caps=target.caps(board),
+    step="example",
+)
 target.export(graph, Quantize().describe(graph, job)[0], board, Path("edgekit_int8.onnx"))
 Path("prepared.onnx").unlink()

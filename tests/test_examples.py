@@ -19,6 +19,13 @@ def test_every_command_of_a_guide_runs(guide, tmp_path):
     blocks = re.findall(r"```bash\n(.*?)```", (EXAMPLES / guide).read_text(), re.DOTALL)
     assert blocks
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", "\n".join(blocks)], cwd=tmp_path / "examples",
-                          env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
+        cwd=tmp_path / "examples",
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

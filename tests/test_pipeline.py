@@ -42,8 +42,20 @@ def done(tmp_path_factory):
 
 def test_the_folder_holds_what_a_user_needs(done):
     names = {path.name for path in done.folder.iterdir()}
-    assert {"model.onnx", "baseline.onnx", "model_float.onnx", "model_float.pt2", "plan.json", "model.safetensors",
-            "decisions.json", "report.json", "report.html", "journal.jsonl", "io.json", "run_example.py"} <= names
+    assert {
+        "model.onnx",
+        "baseline.onnx",
+        "model_float.onnx",
+        "model_float.pt2",
+        "plan.json",
+        "model.safetensors",
+        "decisions.json",
+        "report.json",
+        "report.html",
+        "journal.jsonl",
+        "io.json",
+        "run_example.py",
+    } <= names
 
 
 def test_the_report_is_whole_and_of_the_artefact(done):
@@ -65,17 +77,31 @@ def test_the_artefact_runs_in_plain_onnxruntime_for_any_batch(done):
 
 
 def test_the_model_is_plain(done):
-    assert not [name for name, module in done.model.named_modules() if type(module).__module__.startswith(
-        ("edgekit.quant", "edgekit.transforms"))]
+    assert not [
+        name
+        for name, module in done.model.named_modules()
+        if type(module).__module__.startswith(("edgekit.quant", "edgekit.transforms"))
+    ]
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in done.model.modules())
 
 
 def test_a_killed_run_goes_on_and_gives_the_same_file(done, tmp_path):
     folder = tmp_path / "killed"
     (tmp_path / "recipe.yaml").write_text(RECIPE)
-    command = [sys.executable, "-m", "edgekit", "compress", str(tmp_path / "recipe.yaml"), "--out", str(folder),
-               "--decisions", str(done.folder / "decisions.json")]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    command = [
+        sys.executable,
+        "-m",
+        "edgekit",
+        "compress",
+        str(tmp_path / "recipe.yaml"),
+        "--out",
+        str(folder),
+        "--decisions",
+        str(done.folder / "decisions.json"),
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     until = time.time() + 240
     while time.time() < until and not list(folder.glob("steps/00-*/change.json")):
         time.sleep(0.05)
@@ -100,6 +126,7 @@ def test_load_gives_the_model_back(done):
     import torch
 
     from edgekit.zoo.resnet import resnet8
+
     model = edgekit.load(done.folder, resnet8(width=16, in_channels=1))
     x = torch.zeros(2, 1, 28, 28)
     torch.testing.assert_close(model.eval()(x), done.model.eval()(x))
@@ -125,8 +152,11 @@ def test_an_onnx_file_is_a_model_and_needs_no_labels(done, tmp_path):
         "import numpy as np\n"
         "def load():\n"
         "    chance = np.random.default_rng(0)\n"
-        "    return {'calibration': [chance.random((4, 1, 28, 28), dtype='f4') for _ in range(4)]}\n")
-    text = f"model: {done.folder / 'model_float.onnx'}\ndata: {tmp_path / 'inputs.py'}:load\nsteps: [quantize]\n"
+        "    return {'calibration': [chance.random((4, 1, 28, 28), dtype='f4') for _ in range(4)]}\n"
+    )
+    text = (
+        f"model: {done.folder / 'model_float.onnx'}\ndata: {tmp_path / 'inputs.py'}:load\nsteps: [quantize]\n"
+    )
     result = run(tmp_path / "file", text)
     assert result.report["result"]["metric"] is None
     assert result.report["result"]["not_measured"]["metric"]
@@ -141,7 +171,9 @@ def test_a_board_that_is_not_here_has_no_latency(tmp_path):
 
 
 def test_several_boards_share_steps_and_stand_side_by_side(tmp_path):
-    text = RECIPE.replace("batch: 64", "batch: 64\nboards: [x86-vnni, arm64]").replace("  - distil: {epochs: 2}\n", "")
+    text = RECIPE.replace("batch: 64", "batch: 64\nboards: [x86-vnni, arm64]").replace(
+        "  - distil: {epochs: 2}\n", ""
+    )
     result = run(tmp_path / "both", text.replace("{epochs: 1}", "{}").replace("multiple: 8", "multiple: 8"))
     assert (result.folder / "compare.html").exists()
     assert set(result.boards) == {"x86-vnni", "arm64"}
@@ -149,11 +181,14 @@ def test_several_boards_share_steps_and_stand_side_by_side(tmp_path):
         assert (result.folder / name / "model.onnx").exists()
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (("ratio: 0.5, multiple: 8", "ratio: 0.99, multiple: 16"), "prune"),
-    (("train_limit: 512", "train_limit: 0"), "train_limit"),
-    (("quantize: {epochs: 1}", "quantize: {weights: 4}"), "bits"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("ratio: 0.5, multiple: 8", "ratio: 0.99, multiple: 16"), "prune"),
+        (("train_limit: 512", "train_limit: 0"), "train_limit"),
+        (("quantize: {epochs: 1}", "quantize: {weights: 4}"), "bits"),
+    ],
+)
 def test_bad_input_is_one_line_before_anything_is_trained(tmp_path, change, words):
     with pytest.raises(BadInput, match=words) as caught:
         run(tmp_path / "bad", RECIPE.replace(*change))
@@ -167,9 +202,16 @@ def test_the_python_front_door(tmp_path):
     from edgekit.zoo.resnet import resnet8
 
     chance = torch.Generator().manual_seed(0)
-    batches = [(torch.randn(16, 1, 28, 28, generator=chance), torch.randint(0, 10, (16,), generator=chance))
-               for _ in range(4)]
-    result = edgekit.compress(resnet8(width=8, in_channels=1), steps=[edgekit.Quantize()], data=(batches, batches[:1]),
-                              evaluate=lambda outputs, targets: outputs.argmax(1) == targets, out=tmp_path / "out")
+    batches = [
+        (torch.randn(16, 1, 28, 28, generator=chance), torch.randint(0, 10, (16,), generator=chance))
+        for _ in range(4)
+    ]
+    result = edgekit.compress(
+        resnet8(width=8, in_channels=1),
+        steps=[edgekit.Quantize()],
+        data=(batches, batches[:1]),
+        evaluate=lambda outputs, targets: outputs.argmax(1) == targets,
+        out=tmp_path / "out",
+    )
     assert result.artefact.exists()
     assert result.report["verdict"]

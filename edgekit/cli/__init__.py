@@ -19,8 +19,10 @@ from edgekit.errors import BadInput, EdgekitError, did_you_mean
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "train a small network, compress it for this machine, show the report"),
     "init": ("init", "trace a model and write a commented recipe that runs as it is"),
-    "check": ("check", "operators, parameters, MACs, memory, and what a board cannot run: seconds, before "
-                       "training"),
+    "check": (
+        "check",
+        "operators, parameters, MACs, memory, and what a board cannot run: seconds, before training",
+    ),
     "compress": ("compress", "run a recipe: smaller, faster artefacts with a report"),
     "audit": ("audit", "what of an ONNX file really runs in integers, what not, why, and the remedy"),
     "profile": ("profile", "latency, throughput, load time and memory, interleaved"),
@@ -63,9 +65,13 @@ def parser_of(verb: str) -> tuple[argparse.ArgumentParser, Any]:
     name, summary = VERBS[verb]
     module = importlib.import_module(f"edgekit.cli.{name}")
     example = module.EXAMPLE if isinstance(module.EXAMPLE, str) else module.EXAMPLE[verb]
-    parser = _Parser(prog=f"edgekit {verb}", description=summary[0].upper() + summary[1:] + ".",
-                     epilog=f"example:\n  {example}", allow_abbrev=False,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(
+        prog=f"edgekit {verb}",
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example:\n  {example}",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.set_defaults(verb=verb)
     module.arguments(parser)
     return parser, module
@@ -87,10 +93,13 @@ def _dispatch(words: list[str]) -> int:
 def _help() -> str:
     width = max(len(verb) for verb in VERBS)
     lines = [f"  {verb:<{width}}  {summary}" for verb, (_, summary) in VERBS.items()]
-    return ("usage: edgekit COMMAND ...\n\nCompress a trained model for an edge board, export it, and prove "
-            "what it "
-            "gained.\n\ncommands:\n" + "\n".join(lines)
-            + "\n\nedgekit COMMAND --help says more and ends with an example.\n")
+    return (
+        "usage: edgekit COMMAND ...\n\nCompress a trained model for an edge board, export it, and prove "
+        "what it "
+        "gained.\n\ncommands:\n"
+        + "\n".join(lines)
+        + "\n\nedgekit COMMAND --help says more and ends with an example.\n"
+    )
 
 
 def _fail(message: str, code: int) -> int:
@@ -101,7 +110,9 @@ def _fail(message: str, code: int) -> int:
 def _system_error(error: OSError) -> str:
     place = f" '{error.filename}'" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return (f"the disk is full{place}: what was finished is kept. Free some space, or name another "
-                "--out, "
-                "and run the same command to resume.")
+        return (
+            f"the disk is full{place}: what was finished is kept. Free some space, or name another "
+            "--out, "
+            "and run the same command to resume."
+        )
     return f"{error.strerror or type(error).__name__}{place}. Check the path and its permissions."

@@ -16,8 +16,9 @@ EXAMPLE = "edgekit audit model.onnx"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words that the verb takes."""
-    parser.add_argument("path", type=Path, metavar="FILE.onnx|DIR", help="any tool's ONNX file, or an output "
-                                                                         "folder")
+    parser.add_argument(
+        "path", type=Path, metavar="FILE.onnx|DIR", help="any tool's ONNX file, or an output folder"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -44,6 +45,8 @@ def verdict(seen: Audit) -> str:
     if not seen.float_compute_nodes:
         stray = f", but {seen.stray_qdq} stray Q/DQ nodes run between them" if seen.stray_qdq else ""
         return f"all {total} compute nodes run in integers{stray}."
-    return (f"{seen.integer_compute_nodes} of {total} compute nodes run in integers, "
-            f"{seen.float_compute_nodes} in "
-            f"float, with {seen.stray_qdq} stray Q/DQ nodes.")
+    return (
+        f"{seen.integer_compute_nodes} of {total} compute nodes run in integers, "
+        f"{seen.float_compute_nodes} in "
+        f"float, with {seen.stray_qdq} stray Q/DQ nodes."
+    )

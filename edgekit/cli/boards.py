@@ -26,17 +26,28 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         say_json([{"name": board.name, "title": board.title, "target": board.target} for board in boards])
     else:
-        table(["board", "what it is", "target", "what to expect"],
-              [(board.name, board.title, board.target, find_target(board.target).caps(board).expects)
-               for board in boards])
+        table(
+            ["board", "what it is", "target", "what to expect"],
+            [
+                (board.name, board.title, board.target, find_target(board.target).caps(board).expects)
+                for board in boards
+            ],
+        )
     return 0
 
 
 def _show(board: Board, *, as_json: bool) -> int:
     caps = find_target(board.target).caps(board)
     if as_json:
-        say_json({"name": board.name, "title": board.title, "target": board.target,
-                  "facts": dict(board.facts), "caps": caps.key()})
+        say_json(
+            {
+                "name": board.name,
+                "title": board.title,
+                "target": board.target,
+                "facts": dict(board.facts),
+                "caps": caps.key(),
+            }
+        )
         return 0
     say(f"{board.name}: {board.title} (target {board.target})")
     if caps.expects:

@@ -13,17 +13,25 @@ EXAMPLE = "edgekit check resnet8 --all"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words that the verb takes."""
-    parser.add_argument("model", metavar="MODEL|FILE.onnx", help="a zoo name, package.module:Name, "
-                                                                 "./net.py:Net, or "
-                                                                  "an ONNX file")
-    parser.add_argument("--board", action="append", dest="boards", metavar="B", help="a board (may be "
-                                                                                     "repeated; "
-                                                                                     "default: this-machine)")
+    parser.add_argument(
+        "model",
+        metavar="MODEL|FILE.onnx",
+        help="a zoo name, package.module:Name, ./net.py:Net, or an ONNX file",
+    )
+    parser.add_argument(
+        "--board",
+        action="append",
+        dest="boards",
+        metavar="B",
+        help="a board (may be repeated; default: this-machine)",
+    )
     parser.add_argument("--all", action="store_true", help="every board")
-    parser.add_argument("--data", metavar="NAME", help="take the input shape and the classes from this data "
-                                                       "set")
-    parser.add_argument("--input", type=shape, metavar="C,H,W", help="the shape of one sample, without the "
-                                                                     "batch")
+    parser.add_argument(
+        "--data", metavar="NAME", help="take the input shape and the classes from this data set"
+    )
+    parser.add_argument(
+        "--input", type=shape, metavar="C,H,W", help="the shape of one sample, without the batch"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -77,13 +85,19 @@ def _zoo_channels(options: argparse.Namespace) -> bool:
 
 
 def _print(name: str, seen: Any) -> None:
-    say(f"{name}: {count(seen.params)} parameters, {count(seen.macs)} MACs a sample, {kib(seen.bytes)} of "
+    say(
+        f"{name}: {count(seen.params)} parameters, {count(seen.macs)} MACs a sample, {kib(seen.bytes)} of "
         "weights in "
-        f"float, {kib(seen.peak_activation_bytes)} of activations at the peak")
+        f"float, {kib(seen.peak_activation_bytes)} of activations at the peak"
+    )
     table(["operator", "count"], seen.operators.items(), numbers=["count"])
-    table(["board", "what it is", "runs it", "findings", "what to expect"],
-          [(item.board, item.title, "yes" if item.runs else "no", len(item.findings), item.expects)
-           for item in seen.boards])
+    table(
+        ["board", "what it is", "runs it", "findings", "what to expect"],
+        [
+            (item.board, item.title, "yes" if item.runs else "no", len(item.findings), item.expects)
+            for item in seen.boards
+        ],
+    )
     shown: dict[Any, list[str]] = {}
     for item in seen.boards:
         shown.setdefault(item.findings, []).append(item.board)

@@ -15,10 +15,16 @@ EXAMPLE = "edgekit compare runs/recipe-1 runs/recipe-2"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words that the verb takes."""
-    parser.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="output folders of finished "
-                                                                             "runs")
-    parser.add_argument("--out", type=Path, default=Path("compare.html"), metavar="FILE",
-                        help="the HTML page (default: compare.html)")
+    parser.add_argument(
+        "folders", type=Path, nargs="+", metavar="DIR", help="output folders of finished runs"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("compare.html"),
+        metavar="FILE",
+        help="the HTML page (default: compare.html)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, write no page")
 
 
@@ -28,14 +34,17 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         say_json([{"folder": folder, "report": report} for folder, report in reports])
         return 0
-    table(["folder", "board", "metric", "drop", "p50 ms", "over fp32", "artefact", "seed"],
-          [(folder, *_row(report)) for folder, report in reports],
-          numbers=["metric", "drop", "p50 ms", "over fp32", "artefact", "seed"])
+    table(
+        ["folder", "board", "metric", "drop", "p50 ms", "over fp32", "artefact", "seed"],
+        [(folder, *_row(report)) for folder, report in reports],
+        numbers=["metric", "drop", "p50 ms", "over fp32", "artefact", "seed"],
+    )
 
     from edgekit.report import write_compare_html
 
-    write_compare_html([report for _, report in reports], options.out,
-                       names=[folder for folder, _ in reports])
+    write_compare_html(
+        [report for _, report in reports], options.out, names=[folder for folder, _ in reports]
+    )
     say(f"page: {options.out}")
     return 0
 
@@ -53,16 +62,25 @@ def _read(path: Path) -> Any:
         report = json.loads(path.read_text(encoding="utf-8"))
         _row(report)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"compare: '{path}' is no report of edgekit ({type(error).__name__}: {error}). "
-                       "Run edgekit compress again.") from error
+        raise BadInput(
+            f"compare: '{path}' is no report of edgekit ({type(error).__name__}: {error}). "
+            "Run edgekit compress again."
+        ) from error
     return report
 
 
 def _row(report: dict[str, Any]) -> tuple[Any, ...]:
     before, after = report["baseline"], report["result"]
     fp32, now = _at(before, "latency_ms", "p50"), _at(after, "latency_ms", "p50")
-    return (report["board"], _at(after, "metric", "value"), _drop(before, after), now, _ratio(fp32, now),
-            kib(after.get("bytes")), report["seed"])
+    return (
+        report["board"],
+        _at(after, "metric", "value"),
+        _drop(before, after),
+        now,
+        _ratio(fp32, now),
+        kib(after.get("bytes")),
+        report["seed"],
+    )
 
 
 def _drop(before: dict[str, Any], after: dict[str, Any]) -> float | None:

@@ -18,13 +18,22 @@ EXAMPLE = "edgekit compress recipe.yaml --set steps.prune.ratio=0.3 --out runs/n
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words that the verb takes."""
     parser.add_argument("recipe", type=Path, help="a YAML file (write one with: edgekit init)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
-                        help="change one value of the recipe, such as steps.prune.ratio=0.3 (may be "
-                             "repeated)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change one value of the recipe, such as steps.prune.ratio=0.3 (may be repeated)",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the output folder (default: runs/NAME-N)")
     parser.add_argument("--force", action="store_true", help="delete the run that the output folder holds")
-    parser.add_argument("--decisions", type=Path, metavar="FILE",
-                        help="replay the measured choices of an earlier run (its decisions.json)")
+    parser.add_argument(
+        "--decisions",
+        type=Path,
+        metavar="FILE",
+        help="replay the measured choices of an earlier run (its decisions.json)",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
 
@@ -34,8 +43,9 @@ def run(options: argparse.Namespace) -> int:
     recipe = load_recipe(options.recipe, overrides=options.overrides)
     check_order(recipe)
     if options.decisions is not None and not options.decisions.is_file():
-        raise BadInput(f"--decisions: there is no file '{options.decisions}'. Name the decisions.json of a "
-                       "run.")
+        raise BadInput(
+            f"--decisions: there is no file '{options.decisions}'. Name the decisions.json of a run."
+        )
     folder = prepare(recipe, options.out, name=_name(options.recipe), force=options.force)
 
     from edgekit.pipeline import compress_recipe
@@ -43,8 +53,9 @@ def run(options: argparse.Namespace) -> int:
     tell = say_nothing if options.quiet else say_aside
     tell(f"output: {folder}")
     with show_progress("silent" if options.quiet else "auto"):
-        result = compress_recipe(recipe, out=folder, force=options.force, decisions=options.decisions,
-                                 progress=tell)
+        result = compress_recipe(
+            recipe, out=folder, force=options.force, decisions=options.decisions, progress=tell
+        )
     _show(result, as_json=options.json)
     return 0 if result.met else 1
 

@@ -19,10 +19,12 @@ _KINDS = (transforms, targets, models, datasets)
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words that the verb takes."""
     parser.add_argument("name", help="a registered name, package.module:Name, or ./file.py:Name")
-    parser.add_argument("--settings", default="{}", metavar="YAML", help="settings of a transform, options "
-                                                                         "of a model "
-                                                                         "or a data set, such as '{ratio: "
-                                                                         "0.5}'")
+    parser.add_argument(
+        "--settings",
+        default="{}",
+        metavar="YAML",
+        help="settings of a transform, options of a model or a data set, such as '{ratio: 0.5}'",
+    )
     parser.add_argument("--input", type=shape, metavar="C,H,W", help="one sample of a model's input")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -33,9 +35,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         say_json([row._asdict() for row in rows])
     else:
-        table(["check", "holds", "detail"],
-              [(row.check, "yes" if row.ok else "NO", row.detail) for row in rows],
-              title=f"{options.name} ({kind})")
+        table(
+            ["check", "holds", "detail"],
+            [(row.check, "yes" if row.ok else "NO", row.detail) for row in rows],
+            title=f"{options.name} ({kind})",
+        )
         say(f"{sum(row.ok for row in rows)} of {len(rows)} checks hold")
     return 0 if all(row.ok for row in rows) else 1
 
@@ -82,8 +86,9 @@ def _step(value: Any, name: str, given: dict[str, Any]) -> Any:
 
     usual = {"prune": {"ratio": 0.5}, "finetune": {"epochs": 1}, "distil": {"epochs": 1}}
     chosen = given or usual.get(name, {})
-    return parse_recipe(f"model: resnet8\nsteps: [{{{json.dumps(name)}: {json.dumps(chosen)}}}]",
-                        source="--settings").steps[0]
+    return parse_recipe(
+        f"model: resnet8\nsteps: [{{{json.dumps(name)}: {json.dumps(chosen)}}}]", source="--settings"
+    ).steps[0]
 
 
 def _is_transform(value: Any) -> bool:

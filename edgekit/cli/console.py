@@ -24,8 +24,9 @@ def say_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=_plain))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "",
-          numbers: Sequence[str] = ()) -> None:
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "", numbers: Sequence[str] = ()
+) -> None:
     """A table; the columns named in `numbers` are set to the right. Off a terminal it is 160 columns wide."""
     from rich.table import Table
 

@@ -26,5 +26,8 @@ def run(options: argparse.Namespace) -> int:
     folder = options.out or new_folder("demo")
     result = demo.run(folder, say=say_aside)
     print_table(result.report, Console())
-    say(f"report: {folder / 'report.html'}", f"artefact: {result.artefact} (try: python {folder}/run_example.py)")
+    say(
+        f"report: {folder / 'report.html'}",
+        f"artefact: {result.artefact} (try: python {folder}/run_example.py)",
+    )
     return 0 if result.met else 1

@@ -15,17 +15,35 @@ EXAMPLE = "edgekit init --model ./net.py:Net --weights ./net.safetensors --data 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words that the verb takes."""
-    parser.add_argument("--model", default="resnet8", metavar="M", help="a zoo name, package.module:Name, "
-                        "./net.py:Net, or FILE.onnx (default: resnet8)")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="trained weights (state dict or "
-                                                                     "safetensors)")
-    parser.add_argument("--data", metavar="NAME", help="a data set, package.module:Name, or ./data.py:load "
-                                                       "(default for the zoo: fashion-mnist)")
-    parser.add_argument("--board", action="append", dest="boards", metavar="B",
-                        help="a board (may be repeated; default: this-machine)")
+    parser.add_argument(
+        "--model",
+        default="resnet8",
+        metavar="M",
+        help="a zoo name, package.module:Name, ./net.py:Net, or FILE.onnx (default: resnet8)",
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="trained weights (state dict or safetensors)"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="NAME",
+        help="a data set, package.module:Name, or ./data.py:load (default for the zoo: fashion-mnist)",
+    )
+    parser.add_argument(
+        "--board",
+        action="append",
+        dest="boards",
+        metavar="B",
+        help="a board (may be repeated; default: this-machine)",
+    )
     parser.add_argument("--input", type=shape, metavar="C,H,W", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, default=Path("recipe.yaml"), metavar="FILE",
-                        help="the recipe to write (default: recipe.yaml); an existing file is kept")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("recipe.yaml"),
+        metavar="FILE",
+        help="the recipe to write (default: recipe.yaml); an existing file is kept",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,11 +70,15 @@ def _data(options: argparse.Namespace) -> Any:
     if options.data:
         return options.data
     if subject.is_onnx(options.model):
-        raise BadInput("init: an ONNX file needs inputs for its calibration. Give --data NAME, or --data "
-                       "./data.py:load for your own.")
+        raise BadInput(
+            "init: an ONNX file needs inputs for its calibration. Give --data NAME, or --data "
+            "./data.py:load for your own."
+        )
     if options.model in models.names() and ":" not in options.model:
         return "fashion-mnist"
-    raise BadInput(f"init: edgekit cannot know the data of '{options.model}'. Give --data ./data.py:load, a "
-                   "function "
-                   "that returns edgekit.Data (batches of (input, target)), or a name from: edgekit "
-                   "datasets.")
+    raise BadInput(
+        f"init: edgekit cannot know the data of '{options.model}'. Give --data ./data.py:load, a "
+        "function "
+        "that returns edgekit.Data (batches of (input, target)), or a name from: edgekit "
+        "datasets."
+    )

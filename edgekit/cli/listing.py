@@ -13,8 +13,12 @@ from edgekit.cli.console import say_json, table
 from edgekit.errors import EdgekitError
 
 EXAMPLE = {verb: f"edgekit {verb} --json" for verb in ("targets", "transforms", "models", "datasets")}
-_KINDS = {"targets": registry.targets, "transforms": registry.transforms, "models": registry.models,
-          "datasets": registry.datasets}
+_KINDS = {
+    "targets": registry.targets,
+    "transforms": registry.transforms,
+    "models": registry.models,
+    "datasets": registry.datasets,
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +32,10 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         say_json(rows)
         return 0
-    table([options.verb[:-1], "what it is", "settings"],
-          [(row["name"], row["summary"], _joined(row["settings"]) or "-") for row in rows])
+    table(
+        [options.verb[:-1], "what it is", "settings"],
+        [(row["name"], row["summary"], _joined(row["settings"]) or "-") for row in rows],
+    )
     return 0
 
 
@@ -54,9 +60,11 @@ def _settings(value: Any) -> dict[str, str]:
         return {item.name: _setting(hints[item.name], _default(item)) for item in fields(value) if item.init}
     if not inspect.isroutine(value):
         return {}
-    return {name: settings.show(item.default) if item.default is not item.empty else "required"
-            for name, item in inspect.signature(value).parameters.items()
-            if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD)}
+    return {
+        name: settings.show(item.default) if item.default is not item.empty else "required"
+        for name, item in inspect.signature(value).parameters.items()
+        if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD)
+    }
 
 
 def _default(item: Field[Any]) -> Any:

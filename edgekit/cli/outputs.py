@@ -11,8 +11,9 @@ from edgekit.recipe import Recipe, load_recipe
 RECIPE, REPORT = "recipe.yaml", "report.json"
 
 
-def prepare(recipe: Recipe, out: Path | None, *, name: str, force: bool = False,
-            runs: Path = Path("runs")) -> Path:
+def prepare(
+    recipe: Recipe, out: Path | None, *, name: str, force: bool = False, runs: Path = Path("runs")
+) -> Path:
     """The folder to write into, with the recipe stored in it.
 
     Without `out` it is the newest unfinished `runs/NAME-N` of the same recipe (which is resumed), else the
@@ -38,8 +39,9 @@ def agrees(folder: Path, recipe: Recipe) -> bool:
 
 
 def _default(recipe: Recipe, runs: Path, name: str, force: bool) -> Path:
-    taken = sorted((number, path) for path in runs.glob(f"{name}-*")
-                   if (number := _number(path, name)) is not None)
+    taken = sorted(
+        (number, path) for path in runs.glob(f"{name}-*") if (number := _number(path, name)) is not None
+    )
     unfinished = [path for _, path in taken if not _finished(path) and agrees(path, recipe)]
     if unfinished and not force:
         return unfinished[-1]
@@ -57,14 +59,18 @@ def _finished(folder: Path) -> bool:
 
 def _reuse(folder: Path, recipe: Recipe, *, force: bool) -> None:
     if not (folder / RECIPE).is_file():
-        raise BadInput(f"--out: '{folder}' holds files that no edgekit run wrote, so they are kept. "
-                       "Name an empty or new folder with --out.")
+        raise BadInput(
+            f"--out: '{folder}' holds files that no edgekit run wrote, so they are kept. "
+            "Name an empty or new folder with --out."
+        )
     if force:
         _empty(folder)
     elif not agrees(folder, recipe):
-        raise BadInput(f"--out: '{folder}' holds a run of another recipe. Name another folder with --out, or "
-                       "add "
-                       "--force to delete that run.")
+        raise BadInput(
+            f"--out: '{folder}' holds a run of another recipe. Name another folder with --out, or "
+            "add "
+            "--force to delete that run."
+        )
 
 
 def _empty(folder: Path) -> None:

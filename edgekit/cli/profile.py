@@ -23,14 +23,22 @@ EXAMPLE = "edgekit profile float.onnx runs/recipe-1 --threads 1 --seconds 5"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words that the verb takes."""
-    parser.add_argument("paths", type=Path, nargs="+", metavar="DIR|FILE.onnx",
-                        help="ONNX files or output folders; ratios are over the first")
-    parser.add_argument("--threads", type=_at_least_one, default=1, metavar="N", help="runtime threads "
-                                                                                      "(default: 1)")
-    parser.add_argument("--batch", type=_at_least_one, default=1, metavar="B", help="samples a call "
-                                                                                    "(default: 1)")
-    parser.add_argument("--seconds", type=_seconds, default=3.0, metavar="S",
-                        help="time for each measurement (default: 3)")
+    parser.add_argument(
+        "paths",
+        type=Path,
+        nargs="+",
+        metavar="DIR|FILE.onnx",
+        help="ONNX files or output folders; ratios are over the first",
+    )
+    parser.add_argument(
+        "--threads", type=_at_least_one, default=1, metavar="N", help="runtime threads (default: 1)"
+    )
+    parser.add_argument(
+        "--batch", type=_at_least_one, default=1, metavar="B", help="samples a call (default: 1)"
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, default=3.0, metavar="S", help="time for each measurement (default: 3)"
+    )
     parser.add_argument("--operators", action="store_true", help="time by source layer as well")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -41,8 +49,12 @@ def run(options: argparse.Namespace) -> int:
     profiles = [_profile(file, target, options) for file, target in files]
     ratios = _ratios(files, options) if len(files) > 1 else []
     if options.json:
-        say_json([_row(path, seen, ratios[index] if ratios else None)
-                  for index, (path, seen) in enumerate(zip(options.paths, profiles, strict=True))])
+        say_json(
+            [
+                _row(path, seen, ratios[index] if ratios else None)
+                for index, (path, seen) in enumerate(zip(options.paths, profiles, strict=True))
+            ]
+        )
         return 0
     _print(options, profiles, ratios)
     return 0
@@ -59,11 +71,15 @@ def random_feeds(signature: Signature, *, batch: int, seed: int = 0) -> dict[str
 
 def _random(spec: TensorSpec, batch: int, chance: np.random.Generator) -> np.ndarray:
     if spec.shape and isinstance(spec.shape[0], int) and spec.shape[0] != batch:
-        raise BadInput(f"profile: the input '{spec.name}' has the fixed shape {list(spec.shape)}, not batch "
-                       f"{batch}. "
-                       f"Give --batch {spec.shape[0]}, or export with a free batch.")
-    shape = tuple(batch if index == 0 and isinstance(size, str) else 1 if isinstance(size, str) else size
-                  for index, size in enumerate(spec.shape))
+        raise BadInput(
+            f"profile: the input '{spec.name}' has the fixed shape {list(spec.shape)}, not batch "
+            f"{batch}. "
+            f"Give --batch {spec.shape[0]}, or export with a free batch."
+        )
+    shape = tuple(
+        batch if index == 0 and isinstance(size, str) else 1 if isinstance(size, str) else size
+        for index, size in enumerate(spec.shape)
+    )
     if spec.dtype.startswith("float"):
         return chance.standard_normal(shape).astype(spec.dtype)
     return chance.integers(0, 2, shape).astype(spec.dtype)
@@ -71,8 +87,14 @@ def _random(spec: TensorSpec, batch: int, chance: np.random.Generator) -> np.nda
 
 def _profile(file: Path, target: str, options: argparse.Namespace) -> Profile:
     signature = find_target(target).runner(file, threads=options.threads).signature  # type: ignore[attr-defined]
-    return profile(file, random_feeds(signature, batch=options.batch), target=target, threads=options.threads,
-                   seconds=options.seconds, operators=options.operators)
+    return profile(
+        file,
+        random_feeds(signature, batch=options.batch),
+        target=target,
+        threads=options.threads,
+        seconds=options.seconds,
+        operators=options.operators,
+    )
 
 
 def _ratios(files: list[tuple[Path, str]], options: argparse.Namespace) -> list[Ratio]:
@@ -88,17 +110,41 @@ def _ratios(files: list[tuple[Path, str]], options: argparse.Namespace) -> list[
 
 def _row(path: Path, seen: Profile, speed_up: Ratio | None) -> dict[str, Any]:
     pair = None if speed_up is None else {"value": speed_up.value, "ci95": [speed_up.low, speed_up.high]}
-    return {"path": str(path), **seen.to_json(), "load_seconds": seen.load_seconds,
-            "speed_up_over_first": pair, "operators": [item.to_json() for item in seen.operators],
-            "findings": [vars(finding) for finding in seen.findings]}
+    return {
+        "path": str(path),
+        **seen.to_json(),
+        "load_seconds": seen.load_seconds,
+        "speed_up_over_first": pair,
+        "operators": [item.to_json() for item in seen.operators],
+        "findings": [vars(finding) for finding in seen.findings],
+    }
 
 
 def _print(options: argparse.Namespace, profiles: list[Profile], ratios: list[Ratio]) -> None:
-    columns = ["file", "min ms", "mean", "p50", "p90", "p99", "calls", "per second", "load s", "peak memory",
-               "speed-up over the first [95 %]"]
-    rows = [(path, *_times(seen), seen.throughput, seen.load_seconds, kib(seen.peak_memory_bytes),
-             str(ratios[index]) if ratios and index else "-")
-            for index, (path, seen) in enumerate(zip(options.paths, profiles, strict=True))]
+    columns = [
+        "file",
+        "min ms",
+        "mean",
+        "p50",
+        "p90",
+        "p99",
+        "calls",
+        "per second",
+        "load s",
+        "peak memory",
+        "speed-up over the first [95 %]",
+    ]
+    rows = [
+        (
+            path,
+            *_times(seen),
+            seen.throughput,
+            seen.load_seconds,
+            kib(seen.peak_memory_bytes),
+            str(ratios[index]) if ratios and index else "-",
+        )
+        for index, (path, seen) in enumerate(zip(options.paths, profiles, strict=True))
+    ]
     table(columns, rows, title=f"{options.threads} thread(s), batch {options.batch}", numbers=columns[1:])
     for path, seen in zip(options.paths, profiles, strict=True):
         if options.operators:
@@ -109,10 +155,16 @@ def _print(options: argparse.Namespace, profiles: list[Profile], ratios: list[Ra
 
 
 def _print_layers(path: Path, seen: Profile) -> None:
-    rows = [(item.layer, item.operator, item.microseconds, f"{item.share:.1%}")
-            for item in by_layer(seen.operators)]
-    table(["layer", "operators", "microseconds", "share"], rows, title=str(path),
-          numbers=["microseconds", "share"])
+    rows = [
+        (item.layer, item.operator, item.microseconds, f"{item.share:.1%}")
+        for item in by_layer(seen.operators)
+    ]
+    table(
+        ["layer", "operators", "microseconds", "share"],
+        rows,
+        title=str(path),
+        numbers=["microseconds", "share"],
+    )
 
 
 def _times(seen: Profile) -> tuple[Any, ...]:

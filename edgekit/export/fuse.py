@@ -28,8 +28,9 @@ def batchnorm_pairs(model: nn.Module, example: dict[str, torch.Tensor]) -> list[
     def layer_hook(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
             calls[name] = calls.get(name, 0) + 1
-            keep.append(output)             # keeps the id alive for the length of the pass
+            keep.append(output)  # keeps the id alive for the length of the pass
             produced[id(output)] = name
+
         return hook
 
     def norm_hook(name: str) -> Any:
@@ -38,6 +39,7 @@ def batchnorm_pairs(model: nn.Module, example: dict[str, torch.Tensor]) -> list[
             source = produced.get(id(inputs[0]))
             if source is not None:
                 pairs.append((source, name))
+
         return hook
 
     handles = []

@@ -15,12 +15,34 @@ from onnx import numpy_helper
 SITE_KEY, LAYER_KEY = "edgekit.site", "edgekit.layer"
 
 OPERATION = {
-    "Conv": "conv", "ConvTranspose": "conv_transpose", "Gemm": "linear", "Add": "add", "Sub": "sub", "Mul": "mul",
-    "Div": "div", "Concat": "cat", "Relu": "relu", "Clip": "clip", "Sigmoid": "sigmoid",
-    "HardSigmoid": "hardsigmoid", "HardSwish": "hardswish", "LeakyRelu": "leaky_relu", "MaxPool": "max_pool",
-    "AveragePool": "avg_pool", "GlobalAveragePool": "mean", "ReduceMean": "mean", "Softmax": "softmax",
-    "Resize": "resize", "MatMul": "matmul", "Tanh": "tanh", "Elu": "elu", "PRelu": "prelu", "Gelu": "gelu",
-    "BatchNormalization": "batch_norm", "LayerNormalization": "layer_norm", "GroupNormalization": "group_norm",
+    "Conv": "conv",
+    "ConvTranspose": "conv_transpose",
+    "Gemm": "linear",
+    "Add": "add",
+    "Sub": "sub",
+    "Mul": "mul",
+    "Div": "div",
+    "Concat": "cat",
+    "Relu": "relu",
+    "Clip": "clip",
+    "Sigmoid": "sigmoid",
+    "HardSigmoid": "hardsigmoid",
+    "HardSwish": "hardswish",
+    "LeakyRelu": "leaky_relu",
+    "MaxPool": "max_pool",
+    "AveragePool": "avg_pool",
+    "GlobalAveragePool": "mean",
+    "ReduceMean": "mean",
+    "Softmax": "softmax",
+    "Resize": "resize",
+    "MatMul": "matmul",
+    "Tanh": "tanh",
+    "Elu": "elu",
+    "PRelu": "prelu",
+    "Gelu": "gelu",
+    "BatchNormalization": "batch_norm",
+    "LayerNormalization": "layer_norm",
+    "GroupNormalization": "group_norm",
 }
 
 
@@ -51,8 +73,11 @@ class Graph:
     def ranks(self) -> dict[str, int]:
         """The number of dimensions of every tensor whose shape is known."""
         values = [*self.model.graph.value_info, *self.model.graph.input, *self.model.graph.output]
-        ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values
-                 if value.type.tensor_type.HasField("shape")}
+        ranks = {
+            value.name: len(value.type.tensor_type.shape.dim)
+            for value in values
+            if value.type.tensor_type.HasField("shape")
+        }
         return {**ranks, **{name: len(item.dims) for name, item in self.initializers.items()}}
 
 
@@ -95,7 +120,7 @@ def mark_sites(nodes: Iterable[onnx.NodeProto]) -> None:
     seen: dict[tuple[str, str], int] = defaultdict(int)
     for node in nodes:
         layer, operation, more = layer_of(node), _operation(node), _is_bias(node)
-        del node.metadata_props[:]          # the exporter's notes hold paths of this machine, and weigh
+        del node.metadata_props[:]  # the exporter's notes hold paths of this machine, and weigh
         set_metadata(node, LAYER_KEY, layer)
         if operation is not None:
             seen[layer, operation] += not more
@@ -105,9 +130,11 @@ def mark_sites(nodes: Iterable[onnx.NodeProto]) -> None:
 def _operation(node: onnx.NodeProto) -> str | None:
     operation = OPERATION.get(node.op_type)
     source = metadata(node, "pkg.torch.onnx.fx_node") or ""
-    if "aten.linear" in source:             # a 3-d linear becomes MatMul and Add: one call, the weight's and the result's
+    if (
+        "aten.linear" in source
+    ):  # a 3-d linear becomes MatMul and Add: one call, the weight's and the result's
         return "linear" if node.op_type in ("Gemm", "MatMul", "Add") else None
-    if "aten.group_norm" in source:         # reshape, normalize, reshape, scale, shift
+    if "aten.group_norm" in source:  # reshape, normalize, reshape, scale, shift
         return "group_norm" if node.op_type == "Add" else None
     return operation
 

@@ -18,14 +18,16 @@ Pass = Callable[[onnx.ModelProto], bool]
 
 def clean(model: onnx.ModelProto) -> onnx.ModelProto:
     """Run every pass until none changes the graph; drop what is no longer read."""
-    while any([step(model) for step in PASSES]):
+    while sum(step(model) for step in PASSES):
         pass
     return model
 
 
 def constants_to_initializers(model: onnx.ModelProto) -> bool:
     """Constant nodes become initializers."""
-    constants = [node for node in model.graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]
+    constants = [
+        node for node in model.graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"
+    ]
     for node in constants:
         tensor = onnx.TensorProto()
         tensor.CopyFrom(node.attribute[0].t)
@@ -57,11 +59,14 @@ def fold_pad_into_conv(model: onnx.ModelProto) -> bool:
         rank = len(pads) // 2
         zero = len(node.input) < 3 or not node.input[2] or _is_zero(graph.constant(node.input[2]))
         constant = attribute(node, "mode", b"constant") == b"constant"
-        spatial = not pads[:2].any() and not pads[rank:rank + 2].any() and (pads >= 0).all()
-        if not (zero and constant and spatial) or attribute(conv, "auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        spatial = not pads[:2].any() and not pads[rank : rank + 2].any() and (pads >= 0).all()
+        if not (zero and constant and spatial) or attribute(conv, "auto_pad", b"NOTSET") not in (
+            b"NOTSET",
+            b"VALID",
+        ):
             continue
         own = np.asarray(attribute(conv, "pads", [0] * (2 * (rank - 2))))
-        total = own + np.concatenate([pads[2:rank], pads[rank + 2:]])
+        total = own + np.concatenate([pads[2:rank], pads[rank + 2 :]])
         _set_attribute(conv, "pads", [int(value) for value in total])
         _set_attribute(conv, "auto_pad", "NOTSET")
         conv.input[0] = node.input[0]
@@ -84,7 +89,9 @@ def spatial_mean_to_global_average_pool(model: onnx.ModelProto) -> bool:
         pool.metadata_props.extend(node.metadata_props)
         made = [pool]
         if pooled != node.output[0]:
-            made.append(helper.make_node("Flatten", [pooled], [node.output[0]], name=node.name + "_flatten", axis=1))
+            made.append(
+                helper.make_node("Flatten", [pooled], [node.output[0]], name=node.name + "_flatten", axis=1)
+            )
         model.graph.node.remove(node)
         for offset, item in enumerate(made):
             model.graph.node.insert(index + offset, item)
@@ -116,7 +123,7 @@ def matmul_and_add_to_gemm(model: onnx.ModelProto) -> bool:
     ranks = graph.ranks()
     for node in list(graph.nodes):
         after = graph.sole_consumer(node.output[0]) if node.op_type == "MatMul" else None
-        traced = "aten.matmul" in (metadata(node, "pkg.torch.onnx.fx_node") or "")   # two calls stay two sites
+        traced = "aten.matmul" in (metadata(node, "pkg.torch.onnx.fx_node") or "")  # two calls stay two sites
         if after is None or after.op_type != "Add" or ranks.get(node.input[0]) != 2 or traced:
             continue
         weight = graph.constant(node.input[1])
@@ -136,8 +143,11 @@ def drop_unread(model: onnx.ModelProto) -> bool:
     changed, removed = False, True
     while removed:
         graph = Graph(model)
-        unread = [node for node in graph.nodes
-                  if not any(name in graph.outputs or graph.consumers.get(name) for name in node.output)]
+        unread = [
+            node
+            for node in graph.nodes
+            if not any(name in graph.outputs or graph.consumers.get(name) for name in node.output)
+        ]
         for node in unread:
             model.graph.node.remove(node)
         removed = bool(unread)
@@ -149,20 +159,33 @@ def drop_unread(model: onnx.ModelProto) -> bool:
     return changed
 
 
-PASSES: tuple[Pass, ...] = (constants_to_initializers, drop_identities, fold_pad_into_conv,
-                            spatial_mean_to_global_average_pool, matmul_and_add_to_gemm, fold_batchnorm, drop_unread)
+PASSES: tuple[Pass, ...] = (
+    constants_to_initializers,
+    drop_identities,
+    fold_pad_into_conv,
+    spatial_mean_to_global_average_pool,
+    matmul_and_add_to_gemm,
+    fold_batchnorm,
+    drop_unread,
+)
 
 
-def _fold_one(model: onnx.ModelProto, layer: onnx.NodeProto, norm: onnx.NodeProto, numbers: list[np.ndarray]) -> None:
+def _fold_one(
+    model: onnx.ModelProto, layer: onnx.NodeProto, norm: onnx.NodeProto, numbers: list[np.ndarray]
+) -> None:
     weight, *rest = numbers
     bias = rest[0] if len(rest) == 5 else None
     gamma, beta, mean, variance = rest[-4:]
     factor = gamma / np.sqrt(variance + np.float32(attribute(norm, "epsilon", 1e-5)))
     transposed = layer.op_type == "Conv" or bool(attribute(layer, "transB", 0))
     shape = [-1] + [1] * (weight.ndim - 1) if transposed else [1, -1]
-    alpha, scale = (attribute(layer, name, 1.0) if layer.op_type == "Gemm" else 1.0 for name in ("alpha", "beta"))
+    alpha, scale = (
+        attribute(layer, name, 1.0) if layer.op_type == "Gemm" else 1.0 for name in ("alpha", "beta")
+    )
     folded_bias = ((bias if bias is not None else 0.0) * np.float32(scale) - mean) * factor + beta
-    _set_initializer(model, layer.input[1], (weight * np.float32(alpha) * factor.reshape(shape)).astype(weight.dtype))
+    _set_initializer(
+        model, layer.input[1], (weight * np.float32(alpha) * factor.reshape(shape)).astype(weight.dtype)
+    )
     name = layer.input[2] if bias is not None else layer.input[1] + "_bias"
     _set_initializer(model, name, folded_bias.astype(weight.dtype))
     if bias is None:

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def to_onnx(model: nn.Module, example: dict[str, torch.Tensor], *, fuse: bool = True,
-            output_names: list[str] | None = None) -> onnx.ModelProto:
+def to_onnx(
+    model: nn.Module,
+    example: dict[str, torch.Tensor],
+    *,
+    fuse: bool = True,
+    output_names: list[str] | None = None,
+) -> onnx.ModelProto:
     """Export a model in evaluation mode; the batch stays free (`N`) where the model allows it.
 
     example: {input name: tensor [1, ...]}. Every node carries its source site in its metadata.
@@ -33,13 +38,15 @@ def to_onnx(model: nn.Module, example: dict[str, torch.Tensor], *, fuse: bool = 
     model = fuse_batchnorm(model, example)[0] if fuse else model.eval()
     try:
         exported = _export(model, example, batch=True, output_names=output_names)
-    except Exception:                       # a model that fixes its batch is exported with it
+    except Exception:  # a model that fixes its batch is exported with it
         try:
             exported = _export(model, example, batch=False, output_names=output_names)
         except Exception as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise BadInput(f"model: torch cannot trace it: {type(error).__name__}: {reason[:300]}. "
-                           "Take data-dependent Python control flow out of forward.") from error
+            raise BadInput(
+                f"model: torch cannot trace it: {type(error).__name__}: {reason[:300]}. "
+                "Take data-dependent Python control flow out of forward."
+            ) from error
     return finish(exported)
 
 
@@ -59,12 +66,17 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     except FileNotFoundError as error:
         raise BadInput(f"model: there is no file '{path}'. Check the path.") from error
     except Exception as error:
-        raise BadInput(f"model: '{path}' is not a valid ONNX file: {str(error).strip().splitlines()[0][:200]}. "
-                       "Export it again.") from error
-    if any(node.op_type in ("QuantizeLinear", "QLinearConv", "DynamicQuantizeLinear") for node in model.graph.node):
+        raise BadInput(
+            f"model: '{path}' is not a valid ONNX file: {str(error).strip().splitlines()[0][:200]}. "
+            "Export it again."
+        ) from error
+    if any(
+        node.op_type in ("QuantizeLinear", "QLinearConv", "DynamicQuantizeLinear")
+        for node in model.graph.node
+    ):
         raise BadInput(f"model: '{path}' is quantized already. Give the float model it was made from.")
     opset = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
-    if opset < 17:                          # per-channel DequantizeLinear needs 13; 17 is the oldest we test
+    if opset < 17:  # per-channel DequantizeLinear needs 13; 17 is the oldest we test
         model = onnx.version_converter.convert_version(model, 17)
     return finish(_folded(model))
 
@@ -76,17 +88,25 @@ def signature_of(model: onnx.ModelProto) -> Signature:
     return Signature(inputs=inputs, outputs=tuple(_spec(value) for value in model.graph.output))
 
 
-def _export(model: nn.Module, example: dict[str, torch.Tensor], *, batch: bool,
-            output_names: list[str] | None) -> onnx.ModelProto:
+def _export(
+    model: nn.Module, example: dict[str, torch.Tensor], *, batch: bool, output_names: list[str] | None
+) -> onnx.ModelProto:
     import torch
 
     # torch.export takes a dimension of 1 as fixed, so the free batch is traced with 2 samples
     args = tuple(torch.cat([value, value]) if batch else value for value in example.values())
     shapes: Any = tuple({0: torch.export.Dim("N")} for _ in args) if batch else None
     with silence():
-        program = torch.onnx.export(model, args, dynamo=True, dynamic_shapes=shapes, verbose=False,
-                                    input_names=list(example), output_names=output_names or ["output"])
-    assert program is not None              # dynamo=True without a file always returns a program
+        program = torch.onnx.export(
+            model,
+            args,
+            dynamo=True,
+            dynamic_shapes=shapes,
+            verbose=False,
+            input_names=list(example),
+            output_names=output_names or ["output"],
+        )
+    assert program is not None  # dynamo=True without a file always returns a program
     return program.model_proto
 
 
@@ -109,7 +129,7 @@ def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
 
     try:
         return optimizer.optimize(model)
-    except Exception:                       # constant folding is a help, not a need
+    except Exception:  # constant folding is a help, not a need
         return model
 
 
@@ -124,5 +144,7 @@ def _name_nodes(model: onnx.ModelProto) -> None:
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     tensor = value.type.tensor_type
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-    shape = tuple(dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or "N") for dim in tensor.shape.dim)
+    shape = tuple(
+        dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or "N") for dim in tensor.shape.dim
+    )
     return TensorSpec(value.name, dtype, shape)

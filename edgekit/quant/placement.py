@@ -23,7 +23,9 @@ from edgekit.quant.site import Site
 from edgekit.target import Caps
 
 WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
-MOVING = frozenset({"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "DepthToSpace"})
+MOVING = frozenset(
+    {"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "DepthToSpace"}
+)
 FUSED_ACTIVATIONS = frozenset({"Relu", "Clip"})
 BINARY = frozenset({"Add", "Mul", "Concat"})
 
@@ -35,7 +37,7 @@ class Placement:
     activations: dict[str, Site] = field(default_factory=dict)
     weights: dict[str, tuple[Site, int]] = field(default_factory=dict)
     integer_nodes: list[str] = field(default_factory=list)
-    float_nodes: dict[str, str] = field(default_factory=dict)   # node -> reason
+    float_nodes: dict[str, str] = field(default_factory=dict)  # node -> reason
 
 
 def site_of(node: onnx.NodeProto, port: str = "output") -> Site:
@@ -47,7 +49,7 @@ def site_of(node: onnx.NodeProto, port: str = "output") -> Site:
 def place(model: onnx.ModelProto, caps: Caps, *, exclude: tuple[str, ...] = ()) -> Placement:
     """Decide every site of a graph; `exclude` holds globs on layer paths and node names that stay in float."""
     graph, placement = Graph(model), Placement()
-    integer: set[str] = set()               # tensors that exist in integers
+    integer: set[str] = set()  # tensors that exist in integers
     for node in graph.nodes:
         reason = _why_float(graph, node, caps, exclude, integer)
         if reason is not None:
@@ -57,7 +59,7 @@ def place(model: onnx.ModelProto, caps: Caps, *, exclude: tuple[str, ...] = ()) 
         placement.integer_nodes.append(node.name)
         for name in _activation_inputs(graph, node):
             integer |= _add_site(graph, placement, name)
-        if node.op_type in WEIGHTED:        # a weight that several calls share has the site of the first
+        if node.op_type in WEIGHTED:  # a weight that several calls share has the site of the first
             placement.weights.setdefault(node.input[1], (site_of(node, "weight"), weight_axis(node)))
         result = _result(graph, node)
         if result is not None:
@@ -85,8 +87,9 @@ def fused_activation(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto | Non
     return after if low is not None and float(low) == 0.0 else None
 
 
-def _why_float(graph: Graph, node: onnx.NodeProto, caps: Caps, exclude: tuple[str, ...],
-               integer: set[str]) -> str | None:
+def _why_float(
+    graph: Graph, node: onnx.NodeProto, caps: Caps, exclude: tuple[str, ...], integer: set[str]
+) -> str | None:
     names = (layer_of(node), node.name)
     if any(fnmatch.fnmatchcase(name, glob) for name in names for glob in exclude):
         return "excluded"
@@ -113,7 +116,11 @@ def _why_float(graph: Graph, node: onnx.NodeProto, caps: Caps, exclude: tuple[st
 
 def _activation_inputs(graph: Graph, node: onnx.NodeProto) -> list[str]:
     count = 2 if node.op_type == "MatMul" else len(node.input)
-    names = node.input[:1] if node.op_type in WEIGHTED | MOVING or node.op_type == "Resize" else node.input[:count]
+    names = (
+        node.input[:1]
+        if node.op_type in WEIGHTED | MOVING or node.op_type == "Resize"
+        else node.input[:count]
+    )
     return [name for name in names if name and name not in graph.initializers]
 
 
@@ -128,7 +135,11 @@ def _result(graph: Graph, node: onnx.NodeProto) -> str | None:
 def _is_biased(graph: Graph, node: onnx.NodeProto) -> bool:
     """A MatMul of more than matrices whose bias is an Add of its own (runtimes merge the two only for matrices)."""
     after = graph.sole_consumer(node.output[0])
-    biased = after is not None and after.op_type == "Add" and any(name in graph.initializers for name in after.input)
+    biased = (
+        after is not None
+        and after.op_type == "Add"
+        and any(name in graph.initializers for name in after.input)
+    )
     return biased and graph.ranks().get(node.input[0]) != 2
 
 
@@ -142,5 +153,8 @@ def _add_site(graph: Graph, placement: Placement, name: str) -> set[str]:
         return {name} | _add_site(graph, placement, producer.input[0])
     if name not in placement.activations:
         placement.activations[name] = (
-            site_of(producer) if producer is not None else Site("", "input", graph.inputs.index(name), f"input:{name}"))
+            site_of(producer)
+            if producer is not None
+            else Site("", "input", graph.inputs.index(name), f"input:{name}")
+        )
     return {name}

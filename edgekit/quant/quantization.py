@@ -39,14 +39,20 @@ class Scale:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON; float32 values survive exactly."""
-        return {"grid": asdict(self.grid), "scale": [float(value) for value in self.scale],
-                "zero_point": [int(value) for value in self.zero_point]}
+        return {
+            "grid": asdict(self.grid),
+            "scale": [float(value) for value in self.scale],
+            "zero_point": [int(value) for value in self.zero_point],
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Scale:
         """The inverse of `to_json`."""
-        return cls(Grid(**value["grid"]), np.asarray(value["scale"], np.float32),
-                   np.asarray(value["zero_point"], np.int64))
+        return cls(
+            Grid(**value["grid"]),
+            np.asarray(value["scale"], np.float32),
+            np.asarray(value["zero_point"], np.int64),
+        )
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,11 @@ class Quantization:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types."""
-        return {"precision": self.precision,
-                "activations": {str(site): scale.to_json() for site, scale in self.activations.items()},
-                "weights": {str(site): scale.to_json() for site, scale in self.weights.items()}}
+        return {
+            "precision": self.precision,
+            "activations": {str(site): scale.to_json() for site, scale in self.activations.items()},
+            "weights": {str(site): scale.to_json() for site, scale in self.weights.items()},
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Quantization:

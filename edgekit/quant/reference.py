@@ -106,10 +106,8 @@ def _quantize(inputs: list[Any], attributes: Attributes) -> np.ndarray:
     limits = np.iinfo(zero.dtype)
     dims = (value.values if isinstance(value, Integers) else value).ndim
     scale, shift = (_along(item, dims, attributes.get("axis", 1)) for item in (scale, zero))
-    if isinstance(value, Integers):
-        steps = value.centered * (value.scale / scale.astype(np.float64))
-    else:
-        steps = value / scale
+    whole = isinstance(value, Integers)
+    steps = value.centered * (value.scale / scale.astype(np.float64)) if whole else value / scale
     return np.asarray(np.clip(np.rint(steps) + shift.astype(np.int64), limits.min, limits.max), np.int64)
 
 

@@ -187,6 +187,7 @@ MOVING: Mapping[str, Operator] = {
     "Dropout": lambda inputs, attributes: inputs[0],
 }
 
+
 def _shape(inputs: list[np.ndarray], attributes: Attributes) -> np.ndarray:
     return np.asarray(inputs[0].shape[attributes.get("start", 0) : attributes.get("end")], np.int64)
 

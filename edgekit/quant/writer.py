@@ -49,8 +49,11 @@ def write_qdq(model: onnx.ModelProto, quantization: Quantization, caps: Caps) ->
 
 def written_sites(model: onnx.ModelProto) -> set[Site]:
     """The sites whose pairs a written file carries (pairs that only hand a scale on are not sites)."""
-    marks = (metadata(node, SITE_KEY) for node in model.graph.node
-             if node.op_type in ("QuantizeLinear", "DequantizeLinear"))
+    marks = (
+        metadata(node, SITE_KEY)
+        for node in model.graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+    )
     return {Site.parse(mark) for mark in marks if mark is not None}
 
 
@@ -69,31 +72,47 @@ def _tensor_scales(graph: Graph, quantization: Quantization) -> dict[str, tuple[
         elif node.op_type in MOVING and node.input[0] in tensors and graph.consumers.get(node.output[0]):
             tensors[node.output[0]] = (tensors[node.input[0]][0], None)
     if wanted:
-        raise BadInput(f"quantize: the graph has no site {next(iter(wanted))}. The model is not the one the "
-                       "quantization was made for; quantize it again.")
+        raise BadInput(
+            f"quantize: the graph has no site {next(iter(wanted))}. The model is not the one the "
+            "quantization was made for; quantize it again."
+        )
     return tensors
 
 
-def _pair(model: onnx.ModelProto, name: str, entry: tuple[Scale, Site | None] | None, *,
-          source: str | None = None) -> list[onnx.NodeProto]:
+def _pair(
+    model: onnx.ModelProto, name: str, entry: tuple[Scale, Site | None] | None, *, source: str | None = None
+) -> list[onnx.NodeProto]:
     if entry is None:
         return []
     scale, site = entry
     scale_name, zero_name = _parameters(model, name, scale)
-    quantize = helper.make_node("QuantizeLinear", [source or name, scale_name, zero_name], [f"{name}_quantized"],
-                                name=f"{name}_QuantizeLinear")
-    dequantize = helper.make_node("DequantizeLinear", [f"{name}_quantized", scale_name, zero_name],
-                                  [_dequantized(name)], name=f"{name}_DequantizeLinear")
+    quantize = helper.make_node(
+        "QuantizeLinear",
+        [source or name, scale_name, zero_name],
+        [f"{name}_quantized"],
+        name=f"{name}_QuantizeLinear",
+    )
+    dequantize = helper.make_node(
+        "DequantizeLinear",
+        [f"{name}_quantized", scale_name, zero_name],
+        [_dequantized(name)],
+        name=f"{name}_DequantizeLinear",
+    )
     if site is not None:
         set_metadata(quantize, SITE_KEY, str(site))
     return [quantize, dequantize]
 
 
-def _output_pair(model: onnx.ModelProto, graph: Graph, node: onnx.NodeProto, name: str,
-                 entry: tuple[Scale, Site | None] | None) -> list[onnx.NodeProto]:
+def _output_pair(
+    model: onnx.ModelProto,
+    graph: Graph,
+    node: onnx.NodeProto,
+    name: str,
+    entry: tuple[Scale, Site | None] | None,
+) -> list[onnx.NodeProto]:
     if entry is None or name not in graph.outputs:
         return _pair(model, name, entry)
-    raw = f"{name}_float"                   # the model output keeps its name, behind a pair of its own
+    raw = f"{name}_float"  # the model output keeps its name, behind a pair of its own
     node.output[list(node.output).index(name)] = raw
     quantize, inner = _pair(model, name, entry, source=raw)
     outer = helper.make_node("DequantizeLinear", inner.input, [name], name=f"{inner.name}_output")
@@ -115,13 +134,23 @@ def _weight_scales(graph: Graph, quantization: Quantization) -> dict[str, tuple[
     weights: dict[str, tuple[Scale, Site, int]] = {}
     for node in graph.nodes:
         site = site_of(node, "weight")
-        if node.op_type in WEIGHTED and site in quantization.weights and graph.constant(node.input[1]) is not None:
+        if (
+            node.op_type in WEIGHTED
+            and site in quantization.weights
+            and graph.constant(node.input[1]) is not None
+        ):
             weights.setdefault(node.input[1], (quantization.weights[site], site, weight_axis(node)))
     return weights
 
 
-def _weight(model: onnx.ModelProto, graph: Graph, node: onnx.NodeProto, weights: dict[str, tuple[Scale, Site, int]],
-            scales: dict[str, tuple[Scale, Site | None]], caps: Caps) -> list[onnx.NodeProto]:
+def _weight(
+    model: onnx.ModelProto,
+    graph: Graph,
+    node: onnx.NodeProto,
+    weights: dict[str, tuple[Scale, Site, int]],
+    scales: dict[str, tuple[Scale, Site | None]],
+    caps: Caps,
+) -> list[onnx.NodeProto]:
     name, made = node.input[1], []
     if name not in weights:
         return []
@@ -132,7 +161,9 @@ def _weight(model: onnx.ModelProto, graph: Graph, node: onnx.NodeProto, weights:
     bias = graph.constant(node.input[2]) if len(node.input) > 2 else None
     entry = scales.get(node.input[0])
     if bias is not None and entry is not None and caps.bias == "int32" and _plain(node):
-        alone = len(graph.consumers[node.input[2]]) == 1    # a shared bias has a step of its own for every input
+        alone = (
+            len(graph.consumers[node.input[2]]) == 1
+        )  # a shared bias has a step of its own for every input
         stored = node.input[2] if alone else f"{node.input[2]}_{node.name}"
         made.append(_int32_bias(model, stored, bias, entry[0], scale))
         node.input[2] = made[-1].output[0]
@@ -147,14 +178,20 @@ def _plain(node: onnx.NodeProto) -> bool:
     return bool(attribute(node, "alpha", 1.0) == 1.0 and attribute(node, "beta", 1.0) == 1.0)
 
 
-def _stored(model: onnx.ModelProto, name: str, value: np.ndarray, scale: Scale, axis: int,
-            site: Site) -> onnx.NodeProto:
+def _stored(
+    model: onnx.ModelProto, name: str, value: np.ndarray, scale: Scale, axis: int, site: Site
+) -> onnx.NodeProto:
     integers = scale.quantize(value, axis).astype(_dtype(scale))
     model.graph.initializer.append(numpy_helper.from_array(integers, f"{name}_quantized"))
     scale_name, zero_name = _parameters(model, name, scale)
     options: dict[str, Any] = {"axis": axis} if scale.scale.size > 1 else {}
-    node = helper.make_node("DequantizeLinear", [f"{name}_quantized", scale_name, zero_name], [_dequantized(name)],
-                            name=f"{name}_DequantizeLinear", **options)
+    node = helper.make_node(
+        "DequantizeLinear",
+        [f"{name}_quantized", scale_name, zero_name],
+        [_dequantized(name)],
+        name=f"{name}_DequantizeLinear",
+        **options,
+    )
     set_metadata(node, SITE_KEY, str(site))
     return node
 
@@ -163,18 +200,29 @@ def _int32_bias(model: onnx.ModelProto, name: str, bias: np.ndarray, x: Scale, w
     step = (x.scale.astype(np.float64) * w.scale.astype(np.float64)).astype(np.float32)
     limits = np.iinfo(np.int32)
     integers = np.clip(np.rint(bias.astype(np.float64) / step), limits.min, limits.max).astype(np.int32)
-    for suffix, value in (("_quantized", integers), ("_scale", step if step.size > 1 else step.reshape(())),
-                          ("_zero_point", np.zeros(step.shape if step.size > 1 else (), np.int32))):
+    for suffix, value in (
+        ("_quantized", integers),
+        ("_scale", step if step.size > 1 else step.reshape(())),
+        ("_zero_point", np.zeros(step.shape if step.size > 1 else (), np.int32)),
+    ):
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name + suffix))
     options: dict[str, Any] = {"axis": 0} if step.size > 1 else {}
-    return helper.make_node("DequantizeLinear", [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"],
-                            [_dequantized(name)], name=f"{name}_DequantizeLinear", **options)
+    return helper.make_node(
+        "DequantizeLinear",
+        [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"],
+        [_dequantized(name)],
+        name=f"{name}_DequantizeLinear",
+        **options,
+    )
 
 
 def _parameters(model: onnx.ModelProto, name: str, scale: Scale) -> tuple[str, str]:
     shape = () if scale.scale.size == 1 else scale.scale.shape
     names = (f"{name}_scale", f"{name}_zero_point")
-    values = (scale.scale.astype(np.float32).reshape(shape), scale.zero_point.astype(_dtype(scale)).reshape(shape))
+    values = (
+        scale.scale.astype(np.float32).reshape(shape),
+        scale.zero_point.astype(_dtype(scale)).reshape(shape),
+    )
     model.graph.initializer.extend(numpy_helper.from_array(v, n) for v, n in zip(values, names, strict=True))
     return names
 
@@ -186,12 +234,12 @@ def _dtype(scale: Scale) -> type[np.generic]:
 def _raise_opset(model: onnx.ModelProto) -> None:
     for item in model.opset_import:
         if item.domain in ("", "ai.onnx") and item.version < 13:
-            raise BadInput(f"quantize: opset {item.version} has no per-channel DequantizeLinear. Export at 17 or later.")
+            raise BadInput(
+                f"quantize: opset {item.version} has no per-channel DequantizeLinear. Export at 17 or later."
+            )
 
 
 def _drop_unread_initializers(model: onnx.ModelProto) -> None:
     used = {name for node in model.graph.node for name in node.input}
     for item in [item for item in model.graph.initializer if item.name not in used]:
         model.graph.initializer.remove(item)
-
-

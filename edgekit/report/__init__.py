@@ -9,5 +9,16 @@ from edgekit.report.schema import validate_report
 from edgekit.report.table import print_table
 from edgekit.report.verdict import missed_budgets, verdict
 
-__all__ = ["Measured", "Report", "StepRecord", "missed_budgets", "print_table", "validate_report", "verdict",
-           "write_compare_html", "write_html", "write_io_json", "write_run_example"]
+__all__ = [
+    "Measured",
+    "Report",
+    "StepRecord",
+    "missed_budgets",
+    "print_table",
+    "validate_report",
+    "verdict",
+    "write_compare_html",
+    "write_html",
+    "write_io_json",
+    "write_run_example",
+]

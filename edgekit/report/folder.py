@@ -12,8 +12,13 @@ from edgekit.report.report import write_text
 from edgekit.signature import Signature, TensorSpec
 
 
-def write_io_json(signature: Signature, path: Path | str, *, quantization_input: dict[str, Any] | None = None,
-                  model: str = "model.onnx") -> Path:
+def write_io_json(
+    signature: Signature,
+    path: Path | str,
+    *,
+    quantization_input: dict[str, Any] | None = None,
+    model: str = "model.onnx",
+) -> Path:
     """Names, shapes, dtypes, layout, scale, normalization, resize, colour order and classes of an artefact.
 
     A dimension that is a word is free. `quantization_input` {input name: {"scale", "zero_point", "dtype"}} is
@@ -22,7 +27,8 @@ def write_io_json(signature: Signature, path: Path | str, *, quantization_input:
     """
     prep = asdict(signature.preprocessing)
     content = {
-        "schema": 1, "model": model,
+        "schema": 1,
+        "model": model,
         "inputs": [_tensor(spec, (quantization_input or {}).get(spec.name)) for spec in signature.inputs],
         "outputs": [_tensor(spec, None) for spec in signature.outputs],
         "preprocessing": {"formula": "(raw * scale - mean) / std", **prep},

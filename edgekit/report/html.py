@@ -24,19 +24,32 @@ def write_html(report: Mapping[str, Any], path: Path | str) -> Path:
     return Path(path)
 
 
-def write_compare_html(reports: Sequence[Mapping[str, Any]], path: Path | str, *,
-                       names: Sequence[str] = ()) -> Path:
+def write_compare_html(
+    reports: Sequence[Mapping[str, Any]], path: Path | str, *, names: Sequence[str] = ()
+) -> Path:
     """Write the page that puts several reports (boards, or runs) side by side."""
     names = list(names) or _names(reports)
-    columns = [{"name": name, "verdict": report["verdict"], "good": gained(report) and not report["missed"],
-                "report": report, "rows": comparison(report), "machine": machine(report)}
-               for name, report in zip(names, reports, strict=True)]
-    points = [Point(column["name"], last=True, **place) for column in columns
-              if (place := _place(column["report"]["result"], "latency_ms"))]
+    columns = [
+        {
+            "name": name,
+            "verdict": report["verdict"],
+            "good": gained(report) and not report["missed"],
+            "report": report,
+            "rows": comparison(report),
+            "machine": machine(report),
+        }
+        for name, report in zip(names, reports, strict=True)
+    ]
+    points = [
+        Point(column["name"], last=True, **place)
+        for column in columns
+        if (place := _place(column["report"]["result"], "latency_ms"))
+    ]
     plot = ""
     if len(points) > 1:
-        plot = trade_off_svg(points, x_label=_AXES["latency_ms"], y_label=_metric_label(reports[0]),
-                             joined=False)
+        plot = trade_off_svg(
+            points, x_label=_AXES["latency_ms"], y_label=_metric_label(reports[0]), joined=False
+        )
     write_text(Path(path), _render("compare.html.j2", {"columns": columns, "plot": plot}))
     return Path(path)
 
@@ -51,16 +64,23 @@ def view(report: Mapping[str, Any], *, plots: bool = True) -> dict[str, Any]:
     steps, axis = trade_off_points(report)
     latency = report["result"]["latency_ms"] or report["baseline"]["latency_ms"]
     return {
-        "report": report, "machine": machine(report), "good": gained(report) and not report["missed"],
-        "rows": comparison(report), "steps": [_step(step) for step in report["steps"]],
+        "report": report,
+        "machine": machine(report),
+        "good": gained(report) and not report["missed"],
+        "rows": comparison(report),
+        "steps": [_step(step) for step in report["steps"]],
         "trade_off": trade_off_svg(steps, x_label=_AXES[axis], y_label=_metric_label(report))
-        if plots and len(steps) > 1 else "",
-        "axis": axis, "layers": layers_svg(layer_rows(report["operators"]))
-        if plots and report["operators"] else "", "layer_count": len(report["operators"]),
+        if plots and len(steps) > 1
+        else "",
+        "axis": axis,
+        "layers": layers_svg(layer_rows(report["operators"])) if plots and report["operators"] else "",
+        "layer_count": len(report["operators"]),
         "audit_line": audit_line(report["audit"]) if report["audit"] else "",
-        "float_layers": float_layers(report), "findings": _findings(report),
+        "float_layers": float_layers(report),
+        "findings": _findings(report),
         "not_measured": not_measured(report),
-        "kept": [_kept(row) for row in report["kept_in_float"]], "latency": latency,
+        "kept": [_kept(row) for row in report["kept_in_float"]],
+        "latency": latency,
         "measuring": _facts(report["measuring"], skip=("command",)),
         "environment": _facts(report["environment"]),
         "timing": [(figures.words(name), figures.seconds(value)) for name, value in report["timing"].items()],
@@ -72,13 +92,15 @@ def trade_off_points(report: Mapping[str, Any]) -> tuple[list[Point], str]:
 
     Latency where at least two of them have it, else MACs; what has no metric or no such cost is left out.
     """
-    parts = [("fp32 baseline", report["baseline"]),
-             *((f"{place}. {step['name']}", step["metrics"])
-               for place, step in enumerate(report["steps"], 1)),
-             (f"artefact ({report['result']['precision']})", report["result"])]
+    parts = [
+        ("fp32 baseline", report["baseline"]),
+        *((f"{place}. {step['name']}", step["metrics"]) for place, step in enumerate(report["steps"], 1)),
+        (f"artefact ({report['result']['precision']})", report["result"]),
+    ]
     for axis in ("latency_ms", "macs"):
-        places = [(label, place, part is report["result"])
-                  for label, part in parts if (place := _place(part, axis))]
+        places = [
+            (label, place, part is report["result"]) for label, part in parts if (place := _place(part, axis))
+        ]
         if len(places) > 1:
             break
     return [Point(label, last=last, **place) for label, place, last in _merged(places)], axis
@@ -96,9 +118,9 @@ def layer_rows(operators: Sequence[Mapping[str, Any]]) -> list[tuple[str, float 
     rows = [(row["layer"], row["baseline_us"], row["result_us"]) for row in operators]
     if len(rows) <= MOST_LAYERS:
         return rows
-    rest = rows[MOST_LAYERS - 1:]
+    rest = rows[MOST_LAYERS - 1 :]
     sums = [sum(row[side] or 0.0 for row in rest) for side in (1, 2)]
-    return [*rows[:MOST_LAYERS - 1], (f"{len(rest)} other layers", sums[0], sums[1])]
+    return [*rows[: MOST_LAYERS - 1], (f"{len(rest)} other layers", sums[0], sums[1])]
 
 
 def float_layers(report: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -106,9 +128,15 @@ def float_layers(report: Mapping[str, Any]) -> list[dict[str, str]]:
     findings = {item["node"]: item for item in (report["audit"] or {}).get("findings", [])}
     placement = (report["audit"] or {}).get("placement", {})
     nodes = [node for node, place in placement.items() if place == "float"]
-    return [{"node": node, "layer": findings.get(node, {}).get("layer", ""),
-             "why": findings.get(node, {}).get("what", "the runtime has no integer kernel chosen for it"),
-             "remedy": findings.get(node, {}).get("remedy", "")} for node in nodes]
+    return [
+        {
+            "node": node,
+            "layer": findings.get(node, {}).get("layer", ""),
+            "why": findings.get(node, {}).get("what", "the runtime has no integer kernel chosen for it"),
+            "remedy": findings.get(node, {}).get("remedy", ""),
+        }
+        for node in nodes
+    ]
 
 
 _AXES = {"latency_ms": "latency, median (ms)", "macs": "MACs a sample (millions)"}
@@ -136,13 +164,19 @@ def _metric_label(report: Mapping[str, Any]) -> str:
 def _step(step: Mapping[str, Any]) -> dict[str, Any]:
     change, metrics = step["change"], step["metrics"]
     show = {"params": figures.scaled, "macs": figures.scaled, "bytes": figures.size}
-    cells = {name: _arrow(change["before"][name], change["after"][name], shown)
-             for name, shown in show.items()}
+    cells = {
+        name: _arrow(change["before"][name], change["after"][name], shown) for name, shown in show.items()
+    }
     latency = metrics["latency_ms"]
-    return {"name": step["name"], "notes": change["notes"], "metric": figures.score(metrics["metric"]),
-            "of": metrics["metric"]["of"] if metrics["metric"] else metrics["not_measured"].get("metric", ""),
-            "latency": figures.milliseconds(latency["p50"] if latency else None),
-            "latency_note": latency_note(latency) or metrics["not_measured"].get("latency_ms", ""), **cells}
+    return {
+        "name": step["name"],
+        "notes": change["notes"],
+        "metric": figures.score(metrics["metric"]),
+        "of": metrics["metric"]["of"] if metrics["metric"] else metrics["not_measured"].get("metric", ""),
+        "latency": figures.milliseconds(latency["p50"] if latency else None),
+        "latency_note": latency_note(latency) or metrics["not_measured"].get("latency_ms", ""),
+        **cells,
+    }
 
 
 def _arrow(before: float, after: float, show: Any) -> dict[str, str]:
@@ -153,22 +187,32 @@ def _arrow(before: float, after: float, show: Any) -> dict[str, str]:
 def _findings(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Findings that the table of float layers does not show already, the gravest first."""
     shown = {row["node"] for row in float_layers(report)}
-    listed = [*report["findings"], *(item for item in (report["audit"] or {}).get("findings", [])
-                                     if item["node"] not in shown)]
+    listed = [
+        *report["findings"],
+        *(item for item in (report["audit"] or {}).get("findings", []) if item["node"] not in shown),
+    ]
     order = {"error": 0, "warning": 1, "note": 2}
     return sorted(listed, key=lambda item: order.get(item["severity"], 3))
 
 
 def _kept(row: Mapping[str, Any]) -> dict[str, str]:
     show = lambda value: figures.NOTHING if value is None else figures.milliseconds(value / 1000)  # noqa: E731
-    return {"layer": row["layer"], "reason": row["reason"], "int8": show(row["int8_us"]),
-            "float": show(row["float_us"])}
+    return {
+        "layer": row["layer"],
+        "reason": row["reason"],
+        "int8": show(row["int8_us"]),
+        "float": show(row["float_us"]),
+    }
 
 
 def _facts(values: Mapping[str, Any], skip: Sequence[str] = ()) -> list[tuple[str, str]]:
     words = {True: "yes", False: "no", None: "unknown"}
-    shown = lambda value: words[value] if isinstance(value, bool) or value is None else (  # noqa: E731
-        ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+
+    def shown(value: Any) -> str:
+        if isinstance(value, bool) or value is None:
+            return words[value]
+        return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
     return [(figures.words(name), shown(value)) for name, value in values.items() if name not in skip]
 
 
@@ -176,8 +220,10 @@ def _names(reports: Sequence[Mapping[str, Any]]) -> list[str]:
     boards = [report["board"] for report in reports]
     if len(set(boards)) == len(boards):
         return boards
-    return [f"{report['model']} {report['result']['precision']} ({count})"
-            for count, report in enumerate(reports, 1)]
+    return [
+        f"{report['model']} {report['result']['precision']} ({count})"
+        for count, report in enumerate(reports, 1)
+    ]
 
 
 @lru_cache(maxsize=1)
@@ -186,8 +232,13 @@ def _environment() -> Any:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise MissingDependency("jinja2", "host", "the HTML report") from error
-    return Environment(loader=PackageLoader("edgekit.report", "."), autoescape=True,
-                       undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=PackageLoader("edgekit.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _render(template: str, values: Mapping[str, Any]) -> str:

@@ -16,14 +16,35 @@ if TYPE_CHECKING:
 
 # matplotlib needs real colours; each stands for a CSS variable and is replaced in the SVG
 INK, MUTED, GRID, BEFORE, AFTER, PAPER = "#010203", "#020304", "#030405", "#040506", "#050607", "#060708"
-_VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line", BEFORE: "--before", AFTER: "--after",
-              PAPER: "--card"}
-_STYLE: Any = {"svg.fonttype": "none", "text.parse_math": False, "font.family": "DejaVu Sans",
-          "font.size": 10,
-          "axes.edgecolor": GRID, "axes.labelcolor": MUTED, "xtick.color": MUTED, "ytick.color": MUTED,
-          "text.color": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-          "grid.color": GRID, "grid.linewidth": 0.8, "axes.axisbelow": True, "figure.facecolor": "none",
-          "axes.facecolor": "none", "xtick.major.size": 0, "ytick.major.size": 0}
+_VARIABLES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--line",
+    BEFORE: "--before",
+    AFTER: "--after",
+    PAPER: "--card",
+}
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -42,8 +63,13 @@ def trade_off_svg(points: Sequence[Point], *, x_label: str, y_label: str, joined
     """The metric against a cost, each point labelled; joined in order where they are the steps of one run."""
     with _figure(6.6, 3.9, "trade-off") as (figure, axes):
         if joined:
-            axes.plot([p.cost for p in points], [p.metric for p in points], color=MUTED, linewidth=1,
-                      linestyle=(0, (2, 3)))
+            axes.plot(
+                [p.cost for p in points],
+                [p.metric for p in points],
+                color=MUTED,
+                linewidth=1,
+                linestyle=(0, (2, 3)),
+            )
         for point in points:
             _draw(axes, point)
         axes.set_xlim(0, 1.18 * max(max(p.cost, (p.cost_interval or [0])[-1]) for p in points))
@@ -79,8 +105,16 @@ def _draw(axes: Axes, point: Point) -> None:
             continue
         across = ([point.cost] * 2, interval) if axis == "y" else (interval, [point.metric] * 2)
         axes.plot(*across, color=color, linewidth=1.6, alpha=0.55, solid_capstyle="butt")
-    axes.plot([point.cost], [point.metric], marker="o", markersize=8, color=color, markeredgecolor=PAPER,
-              markeredgewidth=1.5, linestyle="none")
+    axes.plot(
+        [point.cost],
+        [point.metric],
+        marker="o",
+        markersize=8,
+        color=color,
+        markeredgecolor=PAPER,
+        markeredgewidth=1.5,
+        linestyle="none",
+    )
 
 
 def _bar(axes: Axes, place: float, value: float | None, color: str, widest: float) -> None:
@@ -105,9 +139,15 @@ def _label(figure: Figure, axes: Axes, points: Sequence[Point], joined: bool) ->
         for low, high in [point.cost_interval] if point.cost_interval else []:
             taken.append(Bbox.from_extents(pixel((low, 0))[0], y - 2, pixel((high, 0))[0], y + 2))
     for point in reversed(points):
-        text = axes.annotate(_short(point.label), (point.cost, point.metric), xytext=(0, 0),
-                             textcoords="offset points", fontsize=9.5, color=INK,
-                             fontweight="bold" if point.last else "normal")
+        text = axes.annotate(
+            _short(point.label),
+            (point.cost, point.metric),
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=9.5,
+            color=INK,
+            fontweight="bold" if point.last else "normal",
+        )
         taken.append(_place(text, figure, axes, taken))
 
 
@@ -115,15 +155,23 @@ def _line_boxes(places: Sequence[Any]) -> list[Bbox]:
     """Small boxes along the joining line, so that no label is written across it."""
     from matplotlib.transforms import Bbox
 
-    return [Bbox.from_extents(x - 1.5, y - 1.5, x + 1.5, y + 1.5)
-            for start, end in pairwise(places)
-            for x, y in (start + (end - start) * step / 60 for step in range(61))]
+    return [
+        Bbox.from_extents(x - 1.5, y - 1.5, x + 1.5, y + 1.5)
+        for start, end in pairwise(places)
+        for x, y in (start + (end - start) * step / 60 for step in range(61))
+    ]
 
 
-_AROUND = [(side * reach, lift * reach, "left" if side > 0 else "right" if side < 0 else "center",
-            "bottom" if lift > 0 else "top" if lift < 0 else "center")
-           for reach in (7, 12, 20, 32, 46) for side, lift in
-           ((1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))]
+_AROUND = [
+    (
+        side * reach,
+        lift * reach,
+        "left" if side > 0 else "right" if side < 0 else "center",
+        "bottom" if lift > 0 else "top" if lift < 0 else "center",
+    )
+    for reach in (7, 12, 20, 32, 46)
+    for side, lift in ((1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
+]
 
 
 def _place(text: Any, figure: Figure, axes: Axes, taken: Sequence[Bbox]) -> Bbox:
@@ -135,7 +183,7 @@ def _place(text: Any, figure: Figure, axes: Axes, taken: Sequence[Bbox]) -> Bbox
         box = text.get_window_extent(renderer).padded(1)
         outside = box.x0 < frame.x0 or box.x1 > frame.x1 or box.y0 < frame.y0 or box.y1 > frame.y1
         hidden = sum(_overlap(box, other) for other in taken)
-        cost = hidden + 0.15 * (across * across + up * up) + 1e6 * outside     # far from its point is bad too
+        cost = hidden + 0.15 * (across * across + up * up) + 1e6 * outside  # far from its point is bad too
         if best is None or cost < best[0]:
             best = (cost, (across, up, horizontal, vertical), box)
     across, up, horizontal, vertical = best[1]  # type: ignore[index]
@@ -150,7 +198,7 @@ def _overlap(one: Bbox, other: Bbox) -> float:
 
 
 def _short(label: str, most: int = 34) -> str:
-    return label if len(label) <= most else f"{label[:12]}…{label[-(most - 13):]}"
+    return label if len(label) <= most else f"{label[:12]}…{label[-(most - 13) :]}"
 
 
 class _figure:  # noqa: N801  (used as a verb in `with`)
@@ -181,7 +229,7 @@ def _svg(figure: Figure, title: str) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue().decode()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg"):], flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text)
     text = re.sub(r'<svg ([^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"<svg \1\2", text, count=1)
     for color, variable in _VARIABLES.items():

@@ -40,17 +40,28 @@ class Measured:
     not_measured: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, *, score: Score | None = None, cost: Cost | None = None, profile: Profile | None = None,
-           bytes: int | None = None, reasons: Mapping[str, str] | None = None) -> Measured:
+    def of(
+        cls,
+        *,
+        score: Score | None = None,
+        cost: Cost | None = None,
+        profile: Profile | None = None,
+        bytes: int | None = None,
+        reasons: Mapping[str, str] | None = None,
+    ) -> Measured:
         """From a score, a cost (its bytes unless given) and a profile; `reasons` say why a field is absent.
 
         A reason may be given for more fields than are absent; those of measured fields are left out.
         """
         measured = profile.to_json() if profile is not None else {}
         given = {**measured.pop("not_measured", {}), **(reasons or {})}
-        values = {"metric": score.to_json() if score is not None else None,
-                  "params": cost.params if cost else None, "macs": cost.macs if cost else None,
-                  "bytes": bytes if bytes is not None else (cost.bytes if cost else None), **measured}
+        values = {
+            "metric": score.to_json() if score is not None else None,
+            "params": cost.params if cost else None,
+            "macs": cost.macs if cost else None,
+            "bytes": bytes if bytes is not None else (cost.bytes if cost else None),
+            **measured,
+        }
         absent = [name for name in MEASURED_FIELDS if values.get(name) is None]
         return cls(**values, not_measured={name: given.get(name, NO_REASON) for name in absent})
 
@@ -120,9 +131,12 @@ class Report:
 
         content = {item.name: getattr(self, item.name) for item in fields(self)}
         artefact, precision = content.pop("artefact"), content.pop("precision")
-        content |= {"schema": SCHEMA, "baseline": self.baseline.to_json(),
-                    "result": {**self.result.to_json(), "artefact": artefact, "precision": precision},
-                    "steps": [step.to_json() for step in self.steps]}
+        content |= {
+            "schema": SCHEMA,
+            "baseline": self.baseline.to_json(),
+            "result": {**self.result.to_json(), "artefact": artefact, "precision": precision},
+            "steps": [step.to_json() for step in self.steps],
+        }
         content = json.loads(json.dumps(content, default=_plain))
         content |= {"verdict": verdict(content), "missed": missed_budgets(content)}
         validate_report(content)
@@ -139,23 +153,30 @@ class Report:
 
     def _repr_html_(self) -> str:
         from edgekit.report.html import summary_html
+
         return summary_html(self.to_json())
 
     def __str__(self) -> str:
         return self.to_json()["verdict"]
 
 
-def paired_operators(baseline: Iterable[OperatorTime],
-                     result: Iterable[OperatorTime]) -> list[dict[str, Any]]:
+def paired_operators(
+    baseline: Iterable[OperatorTime], result: Iterable[OperatorTime]
+) -> list[dict[str, Any]]:
     """Microseconds by source layer before and after, slowest first; None where a side has no such layer."""
     from edgekit.profile.operators import by_layer
 
     before = {row.name: row for row in by_layer(baseline)}
     after = {row.name: row for row in by_layer(result)}
-    rows = [{"layer": layer, "operator": (after.get(layer) or before[layer]).operator,
-             "baseline_us": before[layer].microseconds if layer in before else None,
-             "result_us": after[layer].microseconds if layer in after else None}
-            for layer in dict.fromkeys([*before, *after])]
+    rows = [
+        {
+            "layer": layer,
+            "operator": (after.get(layer) or before[layer]).operator,
+            "baseline_us": before[layer].microseconds if layer in before else None,
+            "result_us": after[layer].microseconds if layer in after else None,
+        }
+        for layer in dict.fromkeys([*before, *after])
+    ]
     return sorted(rows, key=lambda row: -max(row["baseline_us"] or 0.0, row["result_us"] or 0.0))
 
 
@@ -168,8 +189,9 @@ def read_report(path: Path | str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadInput(f"report: '{path}' cannot be read: {error}. "
-                       "Give a folder that edgekit wrote.") from error
+        raise BadInput(
+            f"report: '{path}' cannot be read: {error}. Give a folder that edgekit wrote."
+        ) from error
     validate_report(content)
     return content
 

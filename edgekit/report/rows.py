@@ -26,12 +26,20 @@ class Row:
 def comparison(report: Mapping[str, Any]) -> list[Row]:
     """Metric, latency, throughput, size, parameters, MACs, peak memory, energy."""
     before, after = report["baseline"], report["result"]
-    simple = [_ratio_row("file size", before["bytes"], after["bytes"], figures.size, "smaller", "larger"),
-              _ratio_row("parameters", before["params"], after["params"], figures.scaled, "fewer", "more"),
-              _ratio_row("MACs a sample", before["macs"], after["macs"], figures.scaled, "fewer", "more"),
-              _ratio_row("peak memory", before["peak_memory_bytes"], after["peak_memory_bytes"], figures.size,
-                         "smaller", "larger"),
-              _ratio_row("energy", _joules(before), _joules(after), _millijoules, "less", "more")]
+    simple = [
+        _ratio_row("file size", before["bytes"], after["bytes"], figures.size, "smaller", "larger"),
+        _ratio_row("parameters", before["params"], after["params"], figures.scaled, "fewer", "more"),
+        _ratio_row("MACs a sample", before["macs"], after["macs"], figures.scaled, "fewer", "more"),
+        _ratio_row(
+            "peak memory",
+            before["peak_memory_bytes"],
+            after["peak_memory_bytes"],
+            figures.size,
+            "smaller",
+            "larger",
+        ),
+        _ratio_row("energy", _joules(before), _joules(after), _millijoules, "less", "more"),
+    ]
     rows = [_metric_row(report), _latency_row(report), _throughput_row(before, after), *simple]
     return [row for row in rows if row is not None]
 
@@ -55,8 +63,13 @@ def latency_note(latency: Mapping[str, Any] | None) -> str:
 
 
 def _title(name: str) -> str:
-    return {"latency_ms": "latency", "bytes": "file size", "params": "parameters", "macs": "MACs",
-            "peak_memory_bytes": "peak memory"}.get(name, figures.words(name))
+    return {
+        "latency_ms": "latency",
+        "bytes": "file size",
+        "params": "parameters",
+        "macs": "MACs",
+        "peak_memory_bytes": "peak memory",
+    }.get(name, figures.words(name))
 
 
 def _metric_row(report: Mapping[str, Any]) -> Row:
@@ -71,8 +84,16 @@ def _metric_row(report: Mapping[str, Any]) -> Row:
             sign = -1 if after["higher_is_better"] else 1
             low, high = sorted(sign * end for end in drop["ci95"])
             note = f"95 % {figures.points(low, after)} to {figures.points(high, after)}, paired"
-    return Row(name, figures.score(before), figures.score(after), change,
-               _score_note(before), _score_note(after), note, good)
+    return Row(
+        name,
+        figures.score(before),
+        figures.score(after),
+        change,
+        _score_note(before),
+        _score_note(after),
+        note,
+        good,
+    )
 
 
 def _score_note(metric: Mapping[str, Any] | None) -> str:
@@ -90,28 +111,54 @@ def _latency_row(report: Mapping[str, Any]) -> Row:
         low, high = ratio["ci95"] or (ratio["value"], ratio["value"])
         good = True if low > 1 else False if high < 1 else None
         factor = ratio["value"] if good is not False else 1 / ratio["value"]
-        change = f"{figures.times(factor)} { {True: 'faster', False: 'slower', None: 'as fast'}[good]}"
+        change = f"{figures.times(factor)} { {True: 'faster', False: 'slower', None: 'as fast'}[good] }"
         note = f"95 % {low:.2f} to {high:.2f}, interleaved" if ratio["ci95"] else ""
     show = lambda value: figures.milliseconds(value["p50"] if value else None)  # noqa: E731
-    return Row("latency (median)", show(before), show(after), change,
-               latency_note(before), latency_note(after), note, good)
+    return Row(
+        "latency (median)",
+        show(before),
+        show(after),
+        change,
+        latency_note(before),
+        latency_note(after),
+        note,
+        good,
+    )
 
 
 def _throughput_row(before: Mapping[str, Any], after: Mapping[str, Any]) -> Row:
     def show(value: float | None) -> str:
         return figures.NOTHING if value is None else f"{figures.significant(value)}/s"
 
-    return _ratio_row("samples a second", before["throughput"], after["throughput"], show, "less", "more",
-                      more_is_better=True)
+    return _ratio_row(
+        "samples a second",
+        before["throughput"],
+        after["throughput"],
+        show,
+        "less",
+        "more",
+        more_is_better=True,
+    )
 
 
-def _ratio_row(name: str, before: float | None, after: float | None, show: Any, less: str, more: str, *,
-               more_is_better: bool = False) -> Row:
+def _ratio_row(
+    name: str,
+    before: float | None,
+    after: float | None,
+    show: Any,
+    less: str,
+    more: str,
+    *,
+    more_is_better: bool = False,
+) -> Row:
     change, good = "", None
     if before and after:
         factor = before / after
-        change = "same" if 0.995 < factor < 1.005 else (
-            f"{figures.times(factor)} {less}" if factor > 1 else f"{figures.times(1 / factor)} {more}")
+        change = (
+            "same"
+            if 0.995 < factor < 1.005
+            else (f"{figures.times(factor)} {less}" if factor > 1 else f"{figures.times(1 / factor)} {more}")
+        )
         good = None if change == "same" else (factor > 1) != more_is_better
     return Row(name, show(before), show(after), change, good=good)
 

@@ -28,8 +28,10 @@ def main() -> None:
     feeds = make_feeds(io, arguments.input)
     outputs = session.run(None, feeds)
     describe(io, outputs)
-    print(f"latency: {median_ms(session, feeds, arguments.repeat):.4f} ms "
-          f"(median of {arguments.repeat} runs, {arguments.threads} thread(s))")
+    print(
+        f"latency: {median_ms(session, feeds, arguments.repeat):.4f} ms "
+        f"(median of {arguments.repeat} runs, {arguments.threads} thread(s))"
+    )
 
 
 def read_arguments() -> argparse.Namespace:
@@ -95,8 +97,9 @@ def preprocess(raw: Any, io: dict[str, Any], item: dict[str, Any]) -> Any:
         raise SystemExit(f"input: the shape {list(value.shape)} does not fit {shape}")
     if numpy.issubdtype(numpy.dtype(item["dtype"]), numpy.floating):
         axis = len(shape) - 1 if prep["layout"] in ("NHWC", "NC") else min(1, len(shape) - 1)
-        value = (value * prep["scale"] - per_channel(prep["mean"], len(shape), axis)) \
-            / per_channel(prep["std"], len(shape), axis)
+        value = (value * prep["scale"] - per_channel(prep["mean"], len(shape), axis)) / per_channel(
+            prep["std"], len(shape), axis
+        )
     return numpy.ascontiguousarray(value, dtype=item["dtype"])
 
 

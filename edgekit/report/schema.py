@@ -28,8 +28,10 @@ def validate_report(content: Any) -> None:
 def _wrong(where: str, value: Any, wanted: str) -> BadInput:
     shown = repr(value)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return BadInput(f"report.json: {where} is {shown}, not {wanted}. "
-                    "It was edited, or another version wrote it: write it again.")
+    return BadInput(
+        f"report.json: {where} is {shown}, not {wanted}. "
+        "It was edited, or another version wrote it: write it again."
+    )
 
 
 def _fields(value: Any, where: str, checks: Mapping[str, Check]) -> None:
@@ -44,8 +46,9 @@ def _fields(value: Any, where: str, checks: Mapping[str, Check]) -> None:
 def _reasoned(content: Mapping[str, Any], where: str, name: str, value: Any) -> None:
     reason = content["not_measured"].get(name)
     if value is None and not (isinstance(reason, str) and reason.strip()):
-        raise BadInput(f"report.json: {where}.{name} is null without a reason. "
-                       f"Give {where}.not_measured['{name}'].")
+        raise BadInput(
+            f"report.json: {where}.{name} is null without a reason. Give {where}.not_measured['{name}']."
+        )
     if value is not None and reason is not None:
         raise BadInput(f"report.json: {where}.{name} has a value and a reason for its absence. Drop one.")
 
@@ -99,6 +102,7 @@ def _each(check: Check) -> Check:
             raise _wrong(where, value, "a list")
         for index, item in enumerate(value):
             check(item, f"{where}[{index}]")
+
     return run
 
 
@@ -108,6 +112,7 @@ def _mapping(check: Check) -> Check:
             raise _wrong(where, value, "an object")
         for name, item in value.items():
             check(item, f"{where}.{name}")
+
     return run
 
 
@@ -125,28 +130,51 @@ def _latency(value: Any, where: str) -> None:
         raise _wrong(where, ordered, "min <= p50 <= p90 <= p99")
 
 
-_LATENCY: dict[str, Check] = dict.fromkeys(("min", "mean", "p50", "p90", "p99", "n", "threads", "batch"),
-                                           _positive)
-_METRIC: dict[str, Check] = {"name": _text, "value": _number, "n": _count, "ci95": _or_null(_interval),
-                             "higher_is_better": _flag, "of": _text}
-_ENERGY: dict[str, Check] = {"joules_per_inference": _positive, "method": _text, "scope": _text,
-                             "ci95": _or_null(_interval)}
+_LATENCY: dict[str, Check] = dict.fromkeys(
+    ("min", "mean", "p50", "p90", "p99", "n", "threads", "batch"), _positive
+)
+_METRIC: dict[str, Check] = {
+    "name": _text,
+    "value": _number,
+    "n": _count,
+    "ci95": _or_null(_interval),
+    "higher_is_better": _flag,
+    "of": _text,
+}
+_ENERGY: dict[str, Check] = {
+    "joules_per_inference": _positive,
+    "method": _text,
+    "scope": _text,
+    "ci95": _or_null(_interval),
+}
 _MEASURED: dict[str, Check] = {
-    "metric": _or_null(_object(_METRIC)), "params": _or_null(_count), "macs": _or_null(_count),
-    "bytes": _or_null(_positive), "latency_ms": _or_null(_latency), "throughput": _or_null(_positive),
-    "peak_memory_bytes": _or_null(_positive), "energy": _or_null(_object(_ENERGY)),
+    "metric": _or_null(_object(_METRIC)),
+    "params": _or_null(_count),
+    "macs": _or_null(_count),
+    "bytes": _or_null(_positive),
+    "latency_ms": _or_null(_latency),
+    "throughput": _or_null(_positive),
+    "peak_memory_bytes": _or_null(_positive),
+    "energy": _or_null(_object(_ENERGY)),
     "not_measured": _mapping(_text),
 }
 _COST: Check = _object({"params": _count, "macs": _count, "bytes": _count})
-_STEP: Check = _object({"name": _text, "metrics": _measured,
-                        "change": _object({"before": _COST, "after": _COST, "notes": _each(_text)})})
+_STEP: Check = _object(
+    {
+        "name": _text,
+        "metrics": _measured,
+        "change": _object({"before": _COST, "after": _COST, "notes": _each(_text)}),
+    }
+)
 _FINDING: Check = _object(dict.fromkeys(("severity", "node", "layer", "what", "remedy"), _text))
 _AUDIT: Check = _object({"float_compute_nodes": _count, "stray_qdq": _count, "nodes": _mapping(_count)})
 _ESTIMATE: Check = _object({"value": _number, "ci95": _or_null(_interval)})
-_KEPT: Check = _object({"layer": _text, "reason": _text, "int8_us": _or_null(_positive),
-                        "float_us": _or_null(_positive)})
-_OPERATOR: Check = _object({"layer": _text, "operator": _text, "baseline_us": _or_null(_number),
-                            "result_us": _or_null(_number)})
+_KEPT: Check = _object(
+    {"layer": _text, "reason": _text, "int8_us": _or_null(_positive), "float_us": _or_null(_positive)}
+)
+_OPERATOR: Check = _object(
+    {"layer": _text, "operator": _text, "baseline_us": _or_null(_number), "result_us": _or_null(_number)}
+)
 
 
 def _result(value: Any, where: str) -> None:
@@ -155,12 +183,28 @@ def _result(value: Any, where: str) -> None:
 
 
 _REPORT: dict[str, Check] = {
-    "schema": _count, "board": _text, "target": _text, "model": _text, "seed": _count,
+    "schema": _count,
+    "board": _text,
+    "target": _text,
+    "model": _text,
+    "seed": _count,
     "versions": _mapping(_text),
-    "baseline": _measured, "result": _result, "audit": _or_null(_AUDIT), "steps": _each(_STEP),
-    "objective": _text, "ratio": _object({"latency": _or_null(_ESTIMATE), "size": _or_null(_positive)}),
-    "drop": _or_null(_ESTIMATE), "budget": _mapping(_number), "kept_because": _or_null(_text),
-    "kept_in_float": _each(_KEPT), "findings": _each(_FINDING), "operators": _each(_OPERATOR),
-    "environment": _mapping(lambda value, where: None), "measuring": _mapping(lambda value, where: None),
-    "timing": _mapping(_number), "not_measured": _mapping(_text), "verdict": _text, "missed": _each(_text),
+    "baseline": _measured,
+    "result": _result,
+    "audit": _or_null(_AUDIT),
+    "steps": _each(_STEP),
+    "objective": _text,
+    "ratio": _object({"latency": _or_null(_ESTIMATE), "size": _or_null(_positive)}),
+    "drop": _or_null(_ESTIMATE),
+    "budget": _mapping(_number),
+    "kept_because": _or_null(_text),
+    "kept_in_float": _each(_KEPT),
+    "findings": _each(_FINDING),
+    "operators": _each(_OPERATOR),
+    "environment": _mapping(lambda value, where: None),
+    "measuring": _mapping(lambda value, where: None),
+    "timing": _mapping(_number),
+    "not_measured": _mapping(_text),
+    "verdict": _text,
+    "missed": _each(_text),
 }

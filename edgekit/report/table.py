@@ -24,8 +24,12 @@ def print_table(report: Mapping[str, Any], console: Console) -> None:
     for row in comparison(report):
         color = {True: "green", False: "yellow", None: ""}[row.good]
         change = Text(row.change, style=color)
-        table.add_row(Text(row.name), Text(row.before), Text(row.after),
-                      change.append(f"\n{row.change_note}", style="dim") if row.change_note else change)
+        table.add_row(
+            Text(row.name),
+            Text(row.before),
+            Text(row.after),
+            change.append(f"\n{row.change_note}", style="dim") if row.change_note else change,
+        )
     console.print(table)
     if report["audit"] is not None:
         console.print(Text(audit_line(report["audit"]), style="dim"))

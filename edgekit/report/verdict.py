@@ -7,7 +7,7 @@ from typing import Any
 
 from edgekit.report import figures
 
-NO_GAIN = 1.02                          # below this a file is not called smaller
+NO_GAIN = 1.02  # below this a file is not called smaller
 
 
 def verdict(report: Mapping[str, Any]) -> str:

@@ -15,5 +15,13 @@ from edgekit.testing.sample import sample_graph, sample_job, sample_network
 from edgekit.testing.target import check_target
 from edgekit.testing.transform import check_transform
 
-__all__ = ["Row", "check_dataset", "check_model", "check_target", "check_transform", "sample_graph",
-           "sample_job", "sample_network"]
+__all__ = [
+    "Row",
+    "check_dataset",
+    "check_model",
+    "check_target",
+    "check_transform",
+    "sample_graph",
+    "sample_job",
+    "sample_network",
+]

@@ -15,20 +15,29 @@ from edgekit.testing.row import Row, fail, need, run_checks
 def check_dataset(dataset: Any) -> list[Row]:
     """A data set: batches that can be read twice, finite inputs, labels in range, a fingerprint."""
     data = dataset.loaders(batch=32) if hasattr(dataset, "loaders") else dataset
-    return run_checks([
-        ("is an edgekit.Data, or makes one", lambda: _is_data(data)),
-        ("has batches to validate or train on", lambda: _has_batches(data)),
-        ("gives the same batches twice", lambda: _same_twice(data)),
-        ("its inputs are finite and of one shape", lambda: _sound_inputs(data)),
-        ("its labels agree with its classes", lambda: _sound_labels(data, getattr(dataset, "classes", ()))),
-        ("has a fingerprint", lambda: data.fingerprint or fail("fingerprint is empty; resume could not see a "
-                                                               "change")),
-    ])
+    return run_checks(
+        [
+            ("is an edgekit.Data, or makes one", lambda: _is_data(data)),
+            ("has batches to validate or train on", lambda: _has_batches(data)),
+            ("gives the same batches twice", lambda: _same_twice(data)),
+            ("its inputs are finite and of one shape", lambda: _sound_inputs(data)),
+            (
+                "its labels agree with its classes",
+                lambda: _sound_labels(data, getattr(dataset, "classes", ())),
+            ),
+            (
+                "has a fingerprint",
+                lambda: data.fingerprint or fail("fingerprint is empty; resume could not see a change"),
+            ),
+        ]
+    )
 
 
 def _is_data(data: Data) -> str:
-    need(isinstance(data, Data), f"it is a {type(data).__name__}; return edgekit.Data or an edgekit.data "
-                                 "Dataset")
+    need(
+        isinstance(data, Data),
+        f"it is a {type(data).__name__}; return edgekit.Data or an edgekit.data Dataset",
+    )
     return data.name
 
 
@@ -48,9 +57,10 @@ def _has_batches(data: Data) -> str:
 def _same_twice(data: Data) -> str:
     for name, part in _parts(data):
         for one, two in zip(_arrays(part), _arrays(part), strict=True):
-            need(len(one) == len(two) and all(map(np.array_equal, one, two)), f"{name}: a second pass "
-                                                                              "differs; make "
-                  "its order a function of the epoch (set_epoch)")
+            need(
+                len(one) == len(two) and all(map(np.array_equal, one, two)),
+                f"{name}: a second pass differs; make its order a function of the epoch (set_epoch)",
+            )
     return "every part"
 
 
@@ -71,9 +81,10 @@ def _sound_labels(data: Data, classes: tuple[str, ...]) -> str:
     flat = np.concatenate([values.reshape(-1) for values in labels])
     low, high = float(flat.min()), float(flat.max())
     need(math.isfinite(low) and math.isfinite(high), "a label is NaN or infinite")
-    need(not classes or (low >= 0 and high < len(classes)), f"labels run from {low:g} to {high:g}, but there "
-                                                            "are "
-                                                             f"{len(classes)} classes")
+    need(
+        not classes or (low >= 0 and high < len(classes)),
+        f"labels run from {low:g} to {high:g}, but there are {len(classes)} classes",
+    )
     return f"{len(flat)} labels from {low:g} to {high:g}"
 
 

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 def check_model(factory: Callable[..., Any], *, example: dict[str, Any]) -> list[Row]:
     """A model: seeded, finite, with weights that load back, and an ONNX export that agrees with it."""
-    return run_checks([
-        ("has a docstring", lambda: documented(factory)),
-        ("makes a torch module", lambda: _module(factory)),
-        ("the same seed gives the same weights", lambda: _seeded(factory)),
-        ("its outputs are finite", lambda: _finite(factory, example)),
-        ("its samples do not depend on each other", lambda: _independent(factory, example)),
-        ("its weights load into a fresh one", lambda: _reloads(factory)),
-        ("its gradients are finite", lambda: _trains(factory, example)),
-        ("the ONNX export agrees with it", lambda: _exports(factory, example)),
-    ])
+    return run_checks(
+        [
+            ("has a docstring", lambda: documented(factory)),
+            ("makes a torch module", lambda: _module(factory)),
+            ("the same seed gives the same weights", lambda: _seeded(factory)),
+            ("its outputs are finite", lambda: _finite(factory, example)),
+            ("its samples do not depend on each other", lambda: _independent(factory, example)),
+            ("its weights load into a fresh one", lambda: _reloads(factory)),
+            ("its gradients are finite", lambda: _trains(factory, example)),
+            ("the ONNX export agrees with it", lambda: _exports(factory, example)),
+        ]
+    )
 
 
 def _made(factory: Callable[..., Any]) -> Any:
@@ -88,8 +90,11 @@ def _trains(factory: Callable[..., Any], example: dict[str, Any]) -> str:
     model = _made(factory).train()
     outputs = model(*(torch.cat([value, value + 1]) for value in example.values()))
     (outputs[0] if isinstance(outputs, (tuple, list)) else outputs).float().square().mean().backward()
-    broken = [name for name, value in model.named_parameters()
-              if value.grad is not None and not value.grad.isfinite().all()]
+    broken = [
+        name
+        for name, value in model.named_parameters()
+        if value.grad is not None and not value.grad.isfinite().all()
+    ]
     need(not broken, f"the gradient of {', '.join(broken[:3])} is not finite")
     return f"{sum(value.grad is not None for value in model.parameters())} parameters with a gradient"
 

@@ -52,14 +52,24 @@ def sample_job(work: Path) -> Job:
     chance = torch.Generator().manual_seed(0)
     labels = torch.arange(64) % 4
     inputs = torch.randn(64, 3, 16, 16, generator=chance) + labels.reshape(-1, 1, 1, 1) / 2
-    batches = [(inputs[start:start + 16], labels[start:start + 16]) for start in range(0, 64, 16)]
+    batches = [(inputs[start : start + 16], labels[start : start + 16]) for start in range(0, 64, 16)]
     board = find_board("this-machine")
-    signature = Signature((TensorSpec("input", "float32", ("N", 3, 16, 16)),),
-                          (TensorSpec("output", "float32", ("N", 4)),))
+    signature = Signature(
+        (TensorSpec("input", "float32", ("N", 3, 16, 16)),), (TensorSpec("output", "float32", ("N", 4)),)
+    )
     data = Data(batches, batches, [pair[0] for pair in batches], "sample", "0")
-    return Job(signature=signature, example={"input": inputs[:1]}, metric=accuracy, loss=cross_entropy,
-               fit=make_fit(cross_entropy), data=data, work=work, caps=find_target(board.target).caps(board),
-               original=sample_network(), step="0 conformance")
+    return Job(
+        signature=signature,
+        example={"input": inputs[:1]},
+        metric=accuracy,
+        loss=cross_entropy,
+        fit=make_fit(cross_entropy),
+        data=data,
+        work=work,
+        caps=find_target(board.target).caps(board),
+        original=sample_network(),
+        step="0 conformance",
+    )
 
 
 def sample_graph() -> Any:

@@ -19,17 +19,21 @@ from edgekit.testing.sample import sample_graph
 
 def check_target(target: Any) -> list[Row]:
     """A target: capabilities for each board, export, a runner that agrees with ONNX, an audit, no torch."""
-    return run_checks([
-        ("has a name and a docstring", lambda: named(type(target), target.name)),
-        ("makes capabilities for each of its boards", lambda: _caps(target)),
-        ("lints a sound graph without an error", lambda: _lints(target)),
-        ("exports an artefact that its runner "
-         "loads", lambda: str(_exported(target, lambda path, graph: path.name))),
-        ("the runner agrees with the ONNX reference", lambda: _agrees(target)),
-        ("the runner refuses a wrong shape in one line", lambda: _refuses_shape(target)),
-        ("audits its own artefact", lambda: _audits(target)),
-        ("the runner needs no torch", lambda: _without_torch(target)),
-    ])
+    return run_checks(
+        [
+            ("has a name and a docstring", lambda: named(type(target), target.name)),
+            ("makes capabilities for each of its boards", lambda: _caps(target)),
+            ("lints a sound graph without an error", lambda: _lints(target)),
+            (
+                "exports an artefact that its runner loads",
+                lambda: str(_exported(target, lambda path, graph: path.name)),
+            ),
+            ("the runner agrees with the ONNX reference", lambda: _agrees(target)),
+            ("the runner refuses a wrong shape in one line", lambda: _refuses_shape(target)),
+            ("audits its own artefact", lambda: _audits(target)),
+            ("the runner needs no torch", lambda: _without_torch(target)),
+        ]
+    )
 
 
 def _caps(target: Any) -> str:
@@ -96,8 +100,10 @@ def _audits(target: Any) -> str:
 
 def _without_torch(target: Any) -> str:
     def attempt(path: Path, graph: Any) -> str:
-        code = (f"import sys; from edgekit.target import find_target; from pathlib import Path; "
-                f"find_target({target.name!r}).runner(Path({str(path)!r})); sys.exit('torch' in sys.modules)")
+        code = (
+            f"import sys; from edgekit.target import find_target; from pathlib import Path; "
+            f"find_target({target.name!r}).runner(Path({str(path)!r})); sys.exit('torch' in sys.modules)"
+        )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
         need(done.returncode == 0, (done.stderr.strip().splitlines() or ["torch was imported"])[-1])
         return "loaded in a fresh process"

@@ -12,29 +12,29 @@ from edgekit.testing.row import Row, fail, named, need, run_checks
 from edgekit.testing.sample import sample_job, sample_network
 
 if TYPE_CHECKING:
-
     from edgekit.transforms.base import Transform
 
 
 def check_transform(step: Transform) -> list[Row]:
     """A transform with settings that do something: frozen, describable, repeatable, replayable."""
-    return run_checks([
-        ("is a frozen dataclass", lambda: _frozen(step)),
-        ("has a name and a docstring", lambda: named(type(step), step.name)),
-        ("its settings are plain JSON", lambda: json.dumps(step.settings())),
-        ("a recipe builds the same step", lambda: _recipe_round_trip(step)),
-        ("an unknown setting is refused in one line", lambda: _unknown_setting(step)),
-        ("the model still takes its input", lambda: _applies(step)),
-        ("the same seed gives the same weights", lambda: _repeats(step)),
-        ("the plan replays on a fresh model", lambda: _replays(step)),
-        ("the model is left without edgekit's classes", lambda: _plain_modules(step)),
-    ])
+    return run_checks(
+        [
+            ("is a frozen dataclass", lambda: _frozen(step)),
+            ("has a name and a docstring", lambda: named(type(step), step.name)),
+            ("its settings are plain JSON", lambda: json.dumps(step.settings())),
+            ("a recipe builds the same step", lambda: _recipe_round_trip(step)),
+            ("an unknown setting is refused in one line", lambda: _unknown_setting(step)),
+            ("the model still takes its input", lambda: _applies(step)),
+            ("the same seed gives the same weights", lambda: _repeats(step)),
+            ("the plan replays on a fresh model", lambda: _replays(step)),
+            ("the model is left without edgekit's classes", lambda: _plain_modules(step)),
+        ]
+    )
 
 
 def _frozen(step: Any) -> str:
     parameters = getattr(type(step), "__dataclass_params__", None)
-    need(parameters is not None and parameters.frozen,
-          "decorate the class with @dataclass(frozen=True)")
+    need(parameters is not None and parameters.frozen, "decorate the class with @dataclass(frozen=True)")
     return type(step).__name__
 
 
@@ -97,10 +97,14 @@ def _replays(step: Any) -> str:
 def _plain_modules(step: Any) -> str:
     model, _ = _applied(step)
     kinds = {type(module) for module in model.modules()}
-    foreign = {kind.__name__ for kind in kinds if kind.__module__.startswith("edgekit.")
-               and kind.__module__ != sample_network.__module__}
-    hooked = [name for name, module in model.named_modules()
-              if module._forward_hooks or module._backward_hooks]
+    foreign = {
+        kind.__name__
+        for kind in kinds
+        if kind.__module__.startswith("edgekit.") and kind.__module__ != sample_network.__module__
+    }
+    hooked = [
+        name for name, module in model.named_modules() if module._forward_hooks or module._backward_hooks
+    ]
     need(not foreign, f"{', '.join(sorted(foreign))} stayed in the model")
     need(not hooked, f"hooks stayed on {', '.join(hooked[:3]) or 'the model'}")
     return "no foreign class, no hook"

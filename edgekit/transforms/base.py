@@ -29,10 +29,10 @@ class Transform:
     """Base of all transforms: declares what the pipeline needs to know before it runs anything."""
 
     name: ClassVar[str] = ""
-    trains: ClassVar[bool] = False          # needs labelled training data and a torch model
-    needs_torch: ClassVar[bool] = True      # cannot work on an ONNX file
-    reads_caps: ClassVar[bool] = False      # its result depends on the board
-    final: ClassVar[bool] = False           # no step may follow it
+    trains: ClassVar[bool] = False  # needs labelled training data and a torch model
+    needs_torch: ClassVar[bool] = True  # cannot work on an ONNX file
+    reads_caps: ClassVar[bool] = False  # its result depends on the board
+    final: ClassVar[bool] = False  # no step may follow it
 
     def apply(self, model: Any, job: Job) -> tuple[Any, Change]:
         """Change the model; return it with the record of what changed."""

@@ -29,25 +29,27 @@ class Quantize(Transform):
     """
 
     name: ClassVar[str] = "quantize"
-    needs_torch: ClassVar[bool] = False     # only training needs a torch model
+    needs_torch: ClassVar[bool] = False  # only training needs a torch model
     reads_caps: ClassVar[bool] = True
     final: ClassVar[bool] = True
 
-    precision: str = "int8"                 # or "fp16"
+    precision: str = "int8"  # or "fp16"
     weights: int = 8
     activations: int = 8
-    calibration: str = "mse"                # minmax, percentile, mse, entropy
-    weight_scales: str = "minmax"           # or mse
-    exclude: tuple[str, ...] = ()           # globs on layer paths that stay in float
-    epochs: int = 0                         # 0: after training; more: quantization-aware training
+    calibration: str = "mse"  # minmax, percentile, mse, entropy
+    weight_scales: str = "minmax"  # or mse
+    exclude: tuple[str, ...] = ()  # globs on layer paths that stay in float
+    epochs: int = 0  # 0: after training; more: quantization-aware training
     lr: float = 1e-4
     learn: str = "scales"
 
     def __post_init__(self) -> None:
-        for value, known, field in ((self.precision, ("int8", "fp16"), "precision"),
-                                    (self.calibration, METHODS, "calibration"),
-                                    (self.weight_scales, ("minmax", "mse"), "weight_scales"),
-                                    (self.learn, ("scales", "averaged", "frozen"), "learn")):
+        for value, known, field in (
+            (self.precision, ("int8", "fp16"), "precision"),
+            (self.calibration, METHODS, "calibration"),
+            (self.weight_scales, ("minmax", "mse"), "weight_scales"),
+            (self.learn, ("scales", "averaged", "frozen"), "learn"),
+        ):
             if value not in known:
                 raise BadInput(f"quantize: {field} '{value}' is unknown. Known: {', '.join(known)}.")
         if self.precision == "fp16" and self.epochs:
@@ -81,14 +83,17 @@ class Quantize(Transform):
         caps = self._caps(job)
         placement = place(graph, caps, exclude=self.exclude)
         if not placement.weights:
-            raise BadInput("quantize: no layer of this model can run in integers on this board "
-                           f"({_reasons(placement)}). Drop the step, or choose precision: fp16.")
+            raise BadInput(
+                "quantize: no layer of this model can run in integers on this board "
+                f"({_reasons(placement)}). Drop the step, or choose precision: fp16."
+            )
         return self._scales(graph, placement, caps, job), self._notes(placement)
 
     @staticmethod
     def replay(model: Any, plan: dict[str, Any]) -> Any:
         """Fold the same BatchNorms on a fresh model; the scales stay in the plan, where the writer reads them."""
         from edgekit.export.fuse import fold
+
         return fold(model, [(layer, norm) for layer, norm in plan["fused"]])
 
     def _apply_file(self, model: onnx.ModelProto, job: Job) -> tuple[Any, Change]:
@@ -100,21 +105,34 @@ class Quantize(Transform):
 
     def _caps(self, job: Job) -> Caps:
         if job.caps is None:
-            raise BadInput("quantize: no board was named, so its grid is unknown. Add boards: [this-machine].")
-        for name, bits, grid in (("weights", self.weights, job.caps.weights),
-                                 ("activations", self.activations, job.caps.activations)):
+            raise BadInput(
+                "quantize: no board was named, so its grid is unknown. Add boards: [this-machine]."
+            )
+        for name, bits, grid in (
+            ("weights", self.weights, job.caps.weights),
+            ("activations", self.activations, job.caps.activations),
+        ):
             if bits != grid.bits:
-                raise BadInput(f"quantize: {name}: {bits} bits; this board's runtime computes in {grid.bits}. "
-                               f"Set {name}: {grid.bits}.")
+                raise BadInput(
+                    f"quantize: {name}: {bits} bits; this board's runtime computes in {grid.bits}. "
+                    f"Set {name}: {grid.bits}."
+                )
         return job.caps
 
     def _scales(self, graph: onnx.ModelProto, placement: Placement, caps: Caps, job: Job) -> Quantization:
         from edgekit.quant.calibrate import calibrate
         from edgekit.quant.observers import scale_for
 
-        ranges = calibrate(graph, list(placement.activations), job.calibration_feeds(), method=self.calibration)
-        activations = {site: scale_for(*ranges[name], caps.activations)
-                       for name, site in placement.activations.items()}
+        ranges = calibrate(
+            graph,
+            list(placement.activations),
+            job.calibration_feeds(),
+            method=self.calibration,
+            grid=caps.activations,
+        )
+        activations = {
+            site: scale_for(*ranges[name], caps.activations) for name, site in placement.activations.items()
+        }
         return Quantization(activations=activations, weights=self._weights(graph, placement, caps.weights))
 
     def _weights(self, graph: onnx.ModelProto, placement: Placement, grid: Grid) -> dict[Site, Scale]:
@@ -122,21 +140,30 @@ class Quantize(Transform):
         from edgekit.quant.observers import weight_scale
 
         index = Graph(graph)
-        return {site: weight_scale(np.asarray(index.constant(name)), grid, method=self.weight_scales, axis=axis)
-                for name, (site, axis) in placement.weights.items()}
+        return {
+            site: weight_scale(np.asarray(index.constant(name)), grid, method=self.weight_scales, axis=axis)
+            for name, (site, axis) in placement.weights.items()
+        }
 
     def _train(self, model: Any, quantization: Quantization, job: Job) -> Quantization:
         from edgekit.fit import Hooks
         from edgekit.quant.fake import faked
 
-        with faked(model, quantization, learn=self.learn) as fake:
-            job.train(model, Hooks.for_job(job, epochs=self.epochs, label="quantize", lr=self.lr,
-                                           extra_parameters=list(fake.parameters())))
+        weights = "minmax" if self.weight_scales == "minmax" else "learned"
+        with faked(model, quantization, learn=self.learn, weights=weights) as fake:
+            extra = list(fake.parameters())
+            hooks = Hooks.for_job(
+                job, epochs=self.epochs, label="quantize", lr=self.lr, extra_parameters=extra
+            )
+            job.train(model, hooks)
             return fake.quantization()
 
     def _notes(self, placement: Placement) -> tuple[str, ...]:
         counts = f"{len(placement.weights)} layers and {len(placement.activations)} activations in int8"
-        return (counts, *(f"{name} stays in float: {reason}" for name, reason in placement.float_nodes.items()))
+        return (
+            counts,
+            *(f"{name} stays in float: {reason}" for name, reason in placement.float_nodes.items()),
+        )
 
 
 def _reasons(placement: Placement) -> str:

@@ -50,7 +50,9 @@ def net():
 
 
 def run(graph, x):
-    return ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"input": x})[0]
+    return ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+        None, {"input": x}
+    )[0]
 
 
 def test_the_graph_computes_what_the_model_does_for_any_batch(net):
@@ -64,7 +66,14 @@ def test_no_batchnorm_is_left_and_every_layer_has_its_site(net):
     graph = to_onnx(net, {"input": torch.randn(1, 1, 8, 8)})
     assert "BatchNormalization" not in {node.op_type for node in graph.graph.node}
     marks = [mark for node in graph.graph.node if (mark := metadata(node, SITE_KEY))]
-    assert {"stem/conv#0", "one.conv/conv#0", "two/add#0", "/cat#0", "head/linear#0", "shared.0/linear#0"} <= set(marks)
+    assert {
+        "stem/conv#0",
+        "one.conv/conv#0",
+        "two/add#0",
+        "/cat#0",
+        "head/linear#0",
+        "shared.0/linear#0",
+    } <= set(marks)
     assert len(marks) == len(set(marks))
 
 

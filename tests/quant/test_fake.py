@@ -293,8 +293,13 @@ def test_a_model_is_left_clean_and_a_copy_can_be_stripped(net, image):
     assert torch.equal(twin(image), before)  # hooks of the copy are inert now
     assert list(net.__dict__) == state
     for module in (*net.modules(), *strip(twin).modules()):
-        for hooks in ("forward_hooks", "forward_pre_hooks", "forward_hooks_with_kwargs",
-                      "forward_pre_hooks_with_kwargs", "forward_hooks_always_called"):
+        for hooks in (
+            "forward_hooks",
+            "forward_pre_hooks",
+            "forward_hooks_with_kwargs",
+            "forward_pre_hooks_with_kwargs",
+            "forward_hooks_always_called",
+        ):
             assert not getattr(module, f"_{hooks}"), hooks
     assert fake.quantization().weights
     torch.save(net.state_dict(), io.BytesIO())
