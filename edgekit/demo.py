@@ -8,7 +8,7 @@ from pathlib import Path
 from edgekit.pipeline import Result, compress_recipe
 from edgekit.recipe import parse_recipe
 
-TRAINING_EPOCHS = 4
+TRAINING_EPOCHS = 3
 RECIPE = """\
 # What `edgekit demo` runs; change it and run it again with: edgekit compress {folder}/recipe.yaml --out runs/mine
 model: {{resnet8: {{width: 32}}}}
@@ -19,7 +19,7 @@ budget: {{max_drop: 0.03}}
 seed: 0
 steps:
   - prune: {{ratio: 0.5, by: l2}}
-  - distil: {{epochs: 3, teacher: original}}
+  - distil: {{epochs: 2, teacher: original}}
   - quantize: {{epochs: 1}}
 """
 

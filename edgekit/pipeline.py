@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 
@@ -76,7 +76,7 @@ def compress(
     loss: Any = None,
     fit: Any = None,
     budget: Budget | None = None,
-    objective: str = "latency",
+    objective: Literal["latency", "size", "energy"] = "latency",
     seed: int = 0,
     progress: Say | None = None,
     **settings: Any,
