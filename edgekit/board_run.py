@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from edgekit.change import Change
-from edgekit.choose import Measurer, restricted, time_files
+from edgekit.choose import SESSIONS, Measurer, restricted, time_files
 from edgekit.job import Job
 from edgekit.journal import Journal, environment
 from edgekit.measure import Bench
@@ -213,7 +213,8 @@ class BoardRun:
             "pinned": True,
             "spinning": False,
             "rounds": 30,
-            "interval": "Student t over trimmed log ratios of interleaved rounds",
+            "sessions": SESSIONS,
+            "interval": "Student t over trimmed log ratios of interleaved rounds, one figure a fresh session",
             "command": f"edgekit compress {self.folder}/recipe.yaml",
         }
 
