@@ -157,7 +157,7 @@ class BoardRun:
             kept_because=self._kept_because(decision),
             kept_in_float=tuple(decision["kept_in_float"]),
             findings=tuple(asdict(finding) for finding in audit.findings),
-            environment={"machine": self.board.title, **self.board.facts},
+            environment=self._environment(),
             measuring=self._measuring(),
             timing={"total": round(seconds, 2)},
             not_measured=reasons,
@@ -205,6 +205,10 @@ class BoardRun:
             return None
         name, best = max(tried.items(), key=lambda item: item[1])
         return f"the best quantized file ({name}) runs at {best:.2f}x the speed of fp32 here"
+
+    def _environment(self) -> dict[str, Any]:
+        facts = {name: value for name, value in self.board.facts.items() if name != "sources"}
+        return {**facts, "machine": self.board.title}
 
     def _measuring(self) -> dict[str, Any]:
         return {
