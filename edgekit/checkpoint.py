@@ -46,8 +46,8 @@ class Checkpoint:
         except (OSError, RuntimeError) as error:
             partial.unlink(missing_ok=True)
             raise BadInput(
-                f"{self._hooks.label}: the checkpoint {self._path} cannot be written: {error}. "
-                "Free some disk space, or choose another --out; the last epoch saved is kept."
+                f"{self._hooks.label}: the checkpoint {self._path} cannot be written: {error}. Free some "
+                "disk space, or choose another --out; the last epoch saved is kept."
             ) from error
 
     def _state(self, epoch: int) -> dict[str, Any]:

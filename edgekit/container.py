@@ -80,8 +80,8 @@ def save(
         _write(folder, {name: data, PLAN: _canonical(content, f"'{folder}'")})
     except OSError as error:
         raise BadInput(
-            f"container: '{folder}' cannot be written: {error.strerror or error}. "
-            "Free space there, or choose another folder."
+            f"container: '{folder}' cannot be written: {error.strerror or error}. Free space there, or "
+            "choose another folder."
         ) from error
     return folder
 
@@ -156,8 +156,8 @@ def _step(index: int, step: Mapping[str, Any]) -> dict[str, Any]:
         raise BadInput(f"container: step {index + 1} of the plan names no transform. Give 'transform'.")
     for field in set(step) - {"transform", "settings", "plan"}:
         raise BadInput(
-            f"container: step {index + 1} ({step['transform']}) has the unknown field '{field}'. "
-            "Known: transform, settings, plan."
+            f"container: step {index + 1} ({step['transform']}) has the unknown field '{field}'. Known: "
+            "transform, settings, plan."
         )
     entry = {
         "transform": step["transform"],
@@ -173,8 +173,8 @@ def _canonical(content: Any, where: str) -> bytes:
         return json.dumps(content, sort_keys=True, indent=1, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise BadInput(
-            f"container: {where} is not plain JSON: {error}. "
-            "Use finite numbers, strings, lists and dicts only."
+            f"container: {where} is not plain JSON: {error}. Use finite numbers, strings, lists and dicts "
+            "only."
         ) from error
 
 
@@ -235,8 +235,8 @@ def _check_plan(content: Any, path: Path) -> None:
         raise BadInput(f"container: '{path}' is no plan: it needs {', '.join(_FIELDS)}. {_AGAIN}")
     if content["schema"] != SCHEMA:
         raise BadInput(
-            f"container: '{path}' has schema {content['schema']}, this edgekit reads {SCHEMA}. "
-            "Install the edgekit that wrote it."
+            f"container: '{path}' has schema {content['schema']}, this edgekit reads {SCHEMA}. Install the "
+            "edgekit that wrote it."
         )
     if any(
         not isinstance(step, dict) or not isinstance(step.get("transform"), str) for step in content["steps"]
@@ -252,8 +252,8 @@ def _check_plan(content: Any, path: Path) -> None:
 def _check_checksum(found: str, content: Mapping[str, Any], path: Path) -> None:
     if found != content["sha256"][path.name]:
         raise BadInput(
-            f"container: '{path}' is not the file that was written with its {PLAN} "
-            f"(its checksum differs). {_AGAIN}"
+            f"container: '{path}' is not the file that was written with its {PLAN} (its checksum differs). "
+            f"{_AGAIN}"
         )
 
 
@@ -273,15 +273,15 @@ def _fresh(base: Mapping[str, Any], folder: Path, trust: bool) -> nn.Module:
     reference, settings = base["reference"], base.get("settings", {})
     if ":" in reference and not trust:
         raise BadInput(
-            f"container: '{folder}' was made from '{reference}', which is code outside edgekit. "
-            "Pass a fresh instance of the model, or trust=True if you wrote it."
+            f"container: '{folder}' was made from '{reference}', which is code outside edgekit. Pass a "
+            "fresh instance of the model, or trust=True if you wrote it."
         )
     try:
         return models.get(reference)(**settings)
     except (TypeError, ValueError) as error:
         raise BadInput(
-            f"container: '{folder}': the model '{reference}' cannot be made with {settings}: "
-            f"{error}. Pass a fresh instance of it."
+            f"container: '{folder}': the model '{reference}' cannot be made with {settings}: {error}. Pass "
+            "a fresh instance of it."
         ) from error
 
 
@@ -290,17 +290,16 @@ def _replay(model: nn.Module, step: Mapping[str, Any], where: str, trust: bool) 
         return model
     if ":" in step["transform"] and not trust:
         raise BadInput(
-            f"container: {where} is code outside edgekit. Register the transform, "
-            "or pass trust=True if you wrote it."
+            f"container: {where} is code outside edgekit. Register the transform, or pass trust=True if "
+            "you wrote it."
         )
     transform = transforms.get(step["transform"])
     try:
         return transform.replay(model, step["plan"])
     except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise BadInput(
-            f"container: {where} cannot be replayed on this model: {type(error).__name__}: "
-            f"{error}. "
-            "Give the model that the container was made from."
+            f"container: {where} cannot be replayed on this model: {type(error).__name__}: {error}. Give "
+            "the model that the container was made from."
         ) from error
 
 

@@ -86,8 +86,7 @@ def _refuse_misfit(graph: Any, model: str, samples: Samples) -> None:
     sample = tuple(samples.first().shape)
     if not spec.fits(sample):
         raise BadInput(
-            f"init: '{model}' takes {spec.name} {list(spec.shape)}, but a sample of "
-            f"'{samples.name}' is "
+            f"init: '{model}' takes {spec.name} {list(spec.shape)}, but a sample of '{samples.name}' is "
             f"{list(sample)}. Give other --data."
         )
 
@@ -103,8 +102,7 @@ def _model_that_fits(model: str, samples: Samples) -> Any:
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BadInput(
-            f"init: '{model}' does not take a sample {list(sample.shape)} of '{samples.name}': "
-            f"{reason}. "
+            f"init: '{model}' does not take a sample {list(sample.shape)} of '{samples.name}': {reason}. "
             "Give other --data, or the model's options in the recipe."
         ) from error
     return made
@@ -117,9 +115,8 @@ def _facts(found: Found) -> list[str]:
         f"# {found.model} on {found.data}: input {list(found.input_shape)}"
         + (f", {found.classes} classes" if found.classes else ""),
         f"# {sum(seen.operators.values())} operators ({kinds})",
-        f"# {seen.params:,} parameters, {seen.macs:,} MACs a sample, {seen.bytes / 1024:,.0f} KiB of "
-        "float weights,"
-        f" {seen.peak_activation_bytes / 1024:,.0f} KiB of activations at the peak",
+        f"# {seen.params:,} parameters, {seen.macs:,} MACs a sample, {seen.bytes / 1024:,.0f} KiB of float "
+        f"weights, {seen.peak_activation_bytes / 1024:,.0f} KiB of activations at the peak",
     ]
     for item in seen.boards:
         lines += wrap(

@@ -24,8 +24,8 @@ class MissingDependency(EdgekitError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs the package '{package}', which is not installed. "
-            f"Run: pip install 'edgekit[{extra}]'"
+            f"{purpose} needs the package '{package}', which is not installed. Run: pip install "
+            f"'edgekit[{extra}]'"
         )
 
 

@@ -104,8 +104,8 @@ class Hooks:
     def _end_of_epoch(self, epoch: int, before: int, model: nn.Module | None) -> None:
         if self.steps == before:
             raise BadInput(
-                f"{self.label}: epoch {epoch} ended without a batch. Either the training data is empty, "
-                "or the fit does not call hooks.step() after optimizer.step()."
+                f"{self.label}: epoch {epoch} ended without a batch. Either the training data is empty, or "
+                "the fit does not call hooks.step() after optimizer.step()."
             )
         for callback in self.on_epoch:
             callback(epoch, model)  # type: ignore[arg-type]
@@ -185,8 +185,8 @@ def make_optimizer(model: nn.Module, hooks: Hooks) -> torch.optim.Optimizer:
     """AdamW, or SGD with momentum 0.9, over the parameters that require a gradient."""
     if hooks.optimizer not in LEARNING_RATES:
         raise BadInput(
-            f"{hooks.label}: the optimizer '{hooks.optimizer}' is unknown. Choose adamw or sgd, "
-            "or bring a fit of your own."
+            f"{hooks.label}: the optimizer '{hooks.optimizer}' is unknown. Choose adamw or sgd, or bring a "
+            "fit of your own."
         )
     rate = LEARNING_RATES[hooks.optimizer] if hooks.lr is None else hooks.lr
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -257,8 +257,8 @@ def _check_loss(value: torch.Tensor, where: str, hooks: Hooks) -> None:
     if not torch.isfinite(value).all():
         rate = LEARNING_RATES[hooks.optimizer] if hooks.lr is None else hooks.lr
         raise BadInput(
-            f"{where}: the loss is {value.item()}. Lower lr (now {rate:g}), or look for NaN in this "
-            "batch of the data."
+            f"{where}: the loss is {value.item()}. Lower lr (now {rate:g}), or look for NaN in this batch "
+            "of the data."
         )
 
 

@@ -96,8 +96,8 @@ class Job:
         source = self.data.calibration if self.data.calibration is not None else self.data.train
         if source is None:
             raise BadInput(
-                f"{self.step}: there is no calibration data. Give data with a calibration part "
-                "(inputs suffice, labels are not needed)."
+                f"{self.step}: there is no calibration data. Give data with a calibration part (inputs "
+                "suffice, labels are not needed)."
             )
         for batch in source:
             yield as_feeds(split_batch(batch, self.signature)[0], self.signature)

@@ -98,8 +98,8 @@ def write_json(path: Path, value: Any) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise BadInput(
-            f"{path}: cannot be written: {error.strerror or error}. Free space there, "
-            "or choose another --out."
+            f"{path}: cannot be written: {error.strerror or error}. Free space there, or choose another "
+            "--out."
         ) from error
 
 

@@ -26,8 +26,8 @@ def check_order(recipe: Recipe) -> None:
             raise BadInput(_on_onnx(recipe, name, place, trains=step.trains))
         if step.trains and recipe.data is None:
             raise BadInput(
-                f"steps: {name}{place} trains, but the recipe names no data. Add a line such as "
-                "'data: fashion-mnist' or 'data: ./data.py:load', or drop the step."
+                f"steps: {name}{place} trains, but the recipe names no data. Add a line such as 'data: "
+                "fashion-mnist' or 'data: ./data.py:load', or drop the step."
             )
         final = name if step.final else ""
 
@@ -41,8 +41,8 @@ def _after_final(name: str, place: str, final: str) -> str:
     if name == final:
         return f"steps: {name}{place} follows another {final}, which must be last. Keep one of the two."
     return (
-        f"steps: {name}{place} follows {final}, which must be last: its scales would be discarded. "
-        f"Move {name} before {final}."
+        f"steps: {name}{place} follows {final}, which must be last: its scales would be discarded. Move "
+        f"{name} before {final}."
     )
 
 
@@ -50,7 +50,6 @@ def _on_onnx(recipe: Recipe, name: str, place: str, *, trains: bool) -> str:
     reason = "trains" if trains else "needs the PyTorch model"
     return (
         f"steps: {name}{place} {reason}, but the model {Path(recipe.model).name} is an ONNX file, which "
-        "edgekit "
-        f"does not train. Drop {name}, or give the PyTorch model as package.module:Name or "
+        f"edgekit does not train. Drop {name}, or give the PyTorch model as package.module:Name or "
         "./net.py:Name."
     )

@@ -147,8 +147,8 @@ def _example(data: Data, recipe: Recipe) -> dict[str, Any]:
     part = next((part for part in (data.train, data.calibration, data.validation) if part is not None), None)
     if part is None:
         raise BadInput(
-            "data: the recipe names none, so the model's input shape is unknown. "
-            "Add a line such as 'data: fashion-mnist' or 'data: ./data.py:load'."
+            "data: the recipe names none, so the model's input shape is unknown. Add a line such as 'data: "
+            "fashion-mnist' or 'data: ./data.py:load'."
         )
     inputs, _ = split_batch(next(iter(part)), Signature((), ()))
     if isinstance(inputs, dict):
@@ -169,8 +169,8 @@ def _signature(model: Any, example: dict[str, Any], dataset: Dataset | None) -> 
         shapes = {name: list(value.shape) for name, value in example.items()}
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BadInput(
-            f"model: it does not take the data's input {shapes}: {reason}. "
-            "Make the data's shape and the model's input agree."
+            f"model: it does not take the data's input {shapes}: {reason}. Make the data's shape and the "
+            "model's input agree."
         ) from error
     results = output if isinstance(output, (tuple, list)) else [output]
     names = ["output"] if len(results) == 1 else [f"output_{index}" for index in range(len(results))]

@@ -39,8 +39,8 @@ class Budget:
                 )
         if self.max_drop is not None and self.max_drop < 0:
             raise BadInput(
-                f"budget: max_drop is {self.max_drop}, but a drop is counted from 0 upwards. "
-                "Give 0 for no drop at all."
+                f"budget: max_drop is {self.max_drop}, but a drop is counted from 0 upwards. Give 0 for no "
+                "drop at all."
             )
 
 
@@ -79,8 +79,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.objective == "energy":
             raise BadInput(
-                "objective: energy cannot be chosen: no board here has a power sensor that "
-                "edgekit reads, "
+                "objective: energy cannot be chosen: no board here has a power sensor that edgekit reads, "
                 "so nothing would measure it. Choose latency or size."
             )
         if not self.boards or len(set(self.boards)) != len(self.boards):
@@ -131,8 +130,7 @@ def load_recipe(path: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
         path = path / "recipe.yaml"
     if not path.is_file():
         raise BadInput(
-            f"recipe: there is no file '{path}' (looked in {Path.cwd()}). Check the path, or "
-            "write one "
+            f"recipe: there is no file '{path}' (looked in {Path.cwd()}). Check the path, or write one "
             "with: edgekit init"
         )
     try:
@@ -178,8 +176,8 @@ def _recipe(document: Document) -> Recipe:
     if values.get("model") is None:
         raise document.error(
             (),
-            "the recipe names no model. Add a line such as 'model: resnet8', "
-            "'model: ./net.py:Net' or 'model: net.onnx'.",
+            "the recipe names no model. Add a line such as 'model: resnet8', 'model: ./net.py:Net' or "
+            "'model: net.onnx'.",
         )
     for name in _NAMED:
         values.update(_named(document, name, values))
@@ -219,9 +217,8 @@ def _refuse_absent_files(document: Document, values: Mapping[str, Any]) -> None:
         if (key == "weights" or place.endswith((".onnx", ".py"))) and not Path(place).is_file():
             raise document.error(
                 (key,),
-                f"{key}: there is no file '{place}' (relative paths start from the "
-                "recipe's "
-                "folder). Check the path.",
+                f"{key}: there is no file '{place}' (relative paths start from the recipe's folder). Check "
+                "the path.",
             )
 
 
@@ -229,9 +226,8 @@ def _budget(document: Document, value: Any) -> Budget:
     if isinstance(value, dict) and any(str(key).startswith(("energy", "joule")) for key in value):
         raise document.error(
             ("budget",),
-            "budget: energy cannot be promised: no board here has a power "
-            "sensor that "
-            "edgekit reads. Use latency_ms, size_bytes, size_kib or max_drop.",
+            "budget: energy cannot be promised: no board here has a power sensor that edgekit reads. Use "
+            "latency_ms, size_bytes, size_kib or max_drop.",
         )
     if isinstance(value, dict) and "size_kib" in value:
         if "size_bytes" in value:
@@ -252,9 +248,8 @@ def _steps(document: Document, value: Any) -> tuple[Transform, ...]:
     if not isinstance(value, list):
         raise document.error(
             ("steps",),
-            "steps is a list; write each step on a line that begins with '- ', "
-            "such as "
-            "'- quantize: {weights: 8}'.",
+            "steps is a list; write each step on a line that begins with '- ', such as '- quantize: "
+            "{weights: 8}'.",
         )
     return tuple(_step(document, item, ("steps", index)) for index, item in enumerate(value))
 
@@ -265,10 +260,8 @@ def _step(document: Document, value: Any, path: tuple[Any, ...]) -> Transform:
     if not isinstance(value, dict) or len(value) != 1 or not isinstance(next(iter(value)), str):
         raise document.error(
             path,
-            f"step {path[1] + 1} is {settings.show(value)}, but a step is one name "
-            "with its "
-            "settings, such as '- prune: {ratio: 0.4}', or with the settings indented "
-            "below it.",
+            f"step {path[1] + 1} is {settings.show(value)}, but a step is one name with its settings, such "
+            "as '- prune: {ratio: 0.4}', or with the settings indented below it.",
         )
     ((name, given),) = value.items()
     try:

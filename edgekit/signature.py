@@ -66,13 +66,13 @@ class Signature:
             value = feeds[spec.name]
             if not spec.fits(tuple(value.shape)):
                 raise BadInput(
-                    f"input '{spec.name}': the shape {list(value.shape)} does not fit "
-                    f"{list(spec.shape)}. Reshape the data, or name the shape the model takes."
+                    f"input '{spec.name}': the shape {list(value.shape)} does not fit {list(spec.shape)}. "
+                    "Reshape the data, or name the shape the model takes."
                 )
             if str(value.dtype) != spec.dtype:
                 raise BadInput(
-                    f"input '{spec.name}': the dtype {value.dtype} is not {spec.dtype}. "
-                    f"Convert the data, for example with .astype('{spec.dtype}')."
+                    f"input '{spec.name}': the dtype {value.dtype} is not {spec.dtype}. Convert the data, "
+                    f"for example with .astype('{spec.dtype}')."
                 )
 
     def to_json(self) -> dict[str, Any]:

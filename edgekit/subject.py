@@ -59,8 +59,8 @@ class Samples:
         inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
         if isinstance(inputs, (dict, tuple, list)):
             raise BadInput(
-                f"data: a sample of '{self.name}' has several inputs, which no command can "
-                "trace. Use edgekit.compress in Python."
+                f"data: a sample of '{self.name}' has several inputs, which no command can trace. Use "
+                "edgekit.compress in Python."
             )
         return torch.as_tensor(inputs)[:1]
 
@@ -104,8 +104,8 @@ def example_for(
     natural = shape or _natural(reference, options or {})
     if natural is None:
         raise BadInput(
-            f"model: the input shape of '{reference}' is not known. Give --input 3,32,32 "
-            "(one sample, without the batch) or --data NAME."
+            f"model: the input shape of '{reference}' is not known. Give --input 3,32,32 (one sample, "
+            "without the batch) or --data NAME."
         )
     return {"input": torch.randn((1, *natural), generator=torch.Generator().manual_seed(0))}
 

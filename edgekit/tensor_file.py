@@ -27,8 +27,8 @@ def unshared(model: nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, str]]
     for name, value in sorted(model.state_dict().items()):
         if not isinstance(value, torch.Tensor):
             raise BadInput(
-                f"container: '{name}' in the state dict is a {type(value).__name__}, no tensor. "
-                "Register it as a buffer, or leave it out of get_extra_state()."
+                f"container: '{name}' in the state dict is a {type(value).__name__}, no tensor. Register "
+                "it as a buffer, or leave it out of get_extra_state()."
             )
         place = (value.data_ptr(), value.dtype, tuple(value.shape), value.stride())
         if value.numel() and place in seen:
@@ -71,8 +71,8 @@ def read(path: Path) -> dict[str, torch.Tensor]:
         header = int.from_bytes(file.read(8), "little")
     if header > min(LARGEST_HEADER, path.stat().st_size - 8):
         raise BadInput(
-            f"container: '{path}' claims a header of {header} bytes, which cannot be. "
-            "The file is torn or forged: fetch it again."
+            f"container: '{path}' claims a header of {header} bytes, which cannot be. The file is torn or "
+            "forged: fetch it again."
         )
     try:
         return load_file(str(path))
@@ -89,8 +89,8 @@ def check_fits(model: nn.Module, state: Mapping[str, torch.Tensor], where: str) 
             raise BadInput(f"container: {where} has no tensor '{name}', which the model needs. {advice}")
         if state[name].shape != value.shape:
             raise BadInput(
-                f"container: {where}: '{name}' has the shape {list(state[name].shape)}, "
-                f"the model takes {list(value.shape)}. {advice}"
+                f"container: {where}: '{name}' has the shape {list(state[name].shape)}, the model takes "
+                f"{list(value.shape)}. {advice}"
             )
     for name in state:
         if name not in wanted:

@@ -68,9 +68,8 @@ def read_yaml(text: str, *, source: str) -> Document:
         document.value = None if node is None else _Builder(document, loader).build(node, ())
     except (yaml.YAMLError, ValueError) as error:
         raise BadInput(
-            f"{source}{_line_of(error)}: this is not YAML: {_reason(error)}. Check the "
-            "indentation, "
-            "the colons and the brackets there."
+            f"{source}{_line_of(error)}: this is not YAML: {_reason(error)}. Check the indentation, the "
+            "colons and the brackets there."
         ) from error
     return document
 

@@ -149,10 +149,8 @@ def test_a_missed_budget_keeps_the_best_and_says_so(tmp_path):
 
 def test_an_onnx_file_is_a_model_and_needs_no_labels(done, tmp_path):
     (tmp_path / "inputs.py").write_text(
-        "import numpy as np\n"
-        "def load():\n"
-        "    chance = np.random.default_rng(0)\n"
-        "    return {'calibration': [chance.random((4, 1, 28, 28), dtype='f4') for _ in range(4)]}\n"
+        "import numpy as np\ndef load():\n    chance = np.random.default_rng(0)\n    return "
+        "{'calibration': [chance.random((4, 1, 28, 28), dtype='f4') for _ in range(4)]}\n"
     )
     text = (
         f"model: {done.folder / 'model_float.onnx'}\ndata: {tmp_path / 'inputs.py'}:load\nsteps: [quantize]\n"

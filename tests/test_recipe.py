@@ -260,9 +260,8 @@ def test_a_step_after_the_last_is_refused():
     with pytest.raises(BadInput) as caught:
         check_order(parse_recipe(ORDER))
     assert str(caught.value) == (
-        "steps: squeeze (line 5) follows seal, which must be last: its scales would "
-        "be "
-        "discarded. Move squeeze before seal."
+        "steps: squeeze (line 5) follows seal, which must be last: its scales would be discarded. Move "
+        "squeeze before seal."
     )
 
 
@@ -321,10 +320,9 @@ def test_a_stored_recipe_runs_from_where_it_lies(tmp_path):
 
 def test_a_transform_of_one_s_own_is_a_step(tmp_path):
     (tmp_path / "mine.py").write_text(
-        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom typing import ClassVar\n"
-        "from edgekit.transforms.base import Transform\n\n"
-        "@dataclass(frozen=True)\nclass Sharpen(Transform):\n"
-        "    name: ClassVar[str] = 'sharpen'\n    strength: float = 1.0\n"
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom typing import "
+        "ClassVar\nfrom edgekit.transforms.base import Transform\n\n@dataclass(frozen=True)\nclass "
+        "Sharpen(Transform):\n    name: ClassVar[str] = 'sharpen'\n    strength: float = 1.0\n"
     )
     text = "model: x\nsteps:\n  - ./mine.py:Sharpen: {strength: 2}\n"
     recipe = parse_recipe(text, source=str(tmp_path / "r.yaml"))

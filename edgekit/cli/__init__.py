@@ -95,8 +95,7 @@ def _help() -> str:
     lines = [f"  {verb:<{width}}  {summary}" for verb, (_, summary) in VERBS.items()]
     return (
         "usage: edgekit COMMAND ...\n\nCompress a trained model for an edge board, export it, and prove "
-        "what it "
-        "gained.\n\ncommands:\n"
+        "what it gained.\n\ncommands:\n"
         + "\n".join(lines)
         + "\n\nedgekit COMMAND --help says more and ends with an example.\n"
     )
@@ -111,8 +110,7 @@ def _system_error(error: OSError) -> str:
     place = f" '{error.filename}'" if error.filename else ""
     if error.errno == errno.ENOSPC:
         return (
-            f"the disk is full{place}: what was finished is kept. Free some space, or name another "
-            "--out, "
+            f"the disk is full{place}: what was finished is kept. Free some space, or name another --out, "
             "and run the same command to resume."
         )
     return f"{error.strerror or type(error).__name__}{place}. Check the path and its permissions."

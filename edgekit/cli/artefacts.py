@@ -26,9 +26,8 @@ def artefact(path: Path, *, verb: str) -> tuple[Path, str]:
             f"{', '.join(str(path / board) for board in boards)}."
         )
     raise BadInput(
-        f"{verb}: '{path}' holds neither report.json nor model.onnx, so it is no finished run. "
-        "Finish "
-        "the run, or name an ONNX file."
+        f"{verb}: '{path}' holds neither report.json nor model.onnx, so it is no finished run. Finish the "
+        "run, or name an ONNX file."
     )
 
 
@@ -38,13 +37,13 @@ def _of_report(report: Path, verb: str) -> tuple[Path, str]:
         name, target = content["result"]["artefact"], content["target"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(
-            f"{verb}: '{report}' is no report of edgekit ({type(error).__name__}: {error}). "
-            "Run edgekit compress again."
+            f"{verb}: '{report}' is no report of edgekit ({type(error).__name__}: {error}). Run edgekit "
+            "compress again."
         ) from error
     file = report.parent / str(name)
     if not file.is_file() or not file.resolve().is_relative_to(report.parent.resolve()):
         raise BadInput(
-            f"{verb}: the artefact '{name}' that '{report}' names is not in its folder. "
-            "Run edgekit compress again."
+            f"{verb}: the artefact '{name}' that '{report}' names is not in its folder. Run edgekit "
+            "compress again."
         )
     return file, str(target)

@@ -47,6 +47,5 @@ def verdict(seen: Audit) -> str:
         return f"all {total} compute nodes run in integers{stray}."
     return (
         f"{seen.integer_compute_nodes} of {total} compute nodes run in integers, "
-        f"{seen.float_compute_nodes} in "
-        f"float, with {seen.stray_qdq} stray Q/DQ nodes."
+        f"{seen.float_compute_nodes} in float, with {seen.stray_qdq} stray Q/DQ nodes."
     )

@@ -87,8 +87,7 @@ def _zoo_channels(options: argparse.Namespace) -> bool:
 def _print(name: str, seen: Any) -> None:
     say(
         f"{name}: {count(seen.params)} parameters, {count(seen.macs)} MACs a sample, {kib(seen.bytes)} of "
-        "weights in "
-        f"float, {kib(seen.peak_activation_bytes)} of activations at the peak"
+        f"weights in float, {kib(seen.peak_activation_bytes)} of activations at the peak"
     )
     table(["operator", "count"], seen.operators.items(), numbers=["count"])
     table(

@@ -63,8 +63,8 @@ def _read(path: Path) -> Any:
         _row(report)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(
-            f"compare: '{path}' is no report of edgekit ({type(error).__name__}: {error}). "
-            "Run edgekit compress again."
+            f"compare: '{path}' is no report of edgekit ({type(error).__name__}: {error}). Run edgekit "
+            "compress again."
         ) from error
     return report
 

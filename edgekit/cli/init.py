@@ -77,8 +77,6 @@ def _data(options: argparse.Namespace) -> Any:
     if options.model in models.names() and ":" not in options.model:
         return "fashion-mnist"
     raise BadInput(
-        f"init: edgekit cannot know the data of '{options.model}'. Give --data ./data.py:load, a "
-        "function "
-        "that returns edgekit.Data (batches of (input, target)), or a name from: edgekit "
-        "datasets."
+        f"init: edgekit cannot know the data of '{options.model}'. Give --data ./data.py:load, a function "
+        "that returns edgekit.Data (batches of (input, target)), or a name from: edgekit datasets."
     )

@@ -60,15 +60,14 @@ def _finished(folder: Path) -> bool:
 def _reuse(folder: Path, recipe: Recipe, *, force: bool) -> None:
     if not (folder / RECIPE).is_file():
         raise BadInput(
-            f"--out: '{folder}' holds files that no edgekit run wrote, so they are kept. "
-            "Name an empty or new folder with --out."
+            f"--out: '{folder}' holds files that no edgekit run wrote, so they are kept. Name an empty or "
+            "new folder with --out."
         )
     if force:
         _empty(folder)
     elif not agrees(folder, recipe):
         raise BadInput(
-            f"--out: '{folder}' holds a run of another recipe. Name another folder with --out, or "
-            "add "
+            f"--out: '{folder}' holds a run of another recipe. Name another folder with --out, or add "
             "--force to delete that run."
         )
 

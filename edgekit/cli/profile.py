@@ -72,8 +72,7 @@ def random_feeds(signature: Signature, *, batch: int, seed: int = 0) -> dict[str
 def _random(spec: TensorSpec, batch: int, chance: np.random.Generator) -> np.ndarray:
     if spec.shape and isinstance(spec.shape[0], int) and spec.shape[0] != batch:
         raise BadInput(
-            f"profile: the input '{spec.name}' has the fixed shape {list(spec.shape)}, not batch "
-            f"{batch}. "
+            f"profile: the input '{spec.name}' has the fixed shape {list(spec.shape)}, not batch {batch}. "
             f"Give --batch {spec.shape[0]}, or export with a free batch."
         )
     shape = tuple(

@@ -120,8 +120,8 @@ def _refuse_pickle(variant: Variant, place: Path) -> None:
         if place.name == name or (place / name).exists():
             raise BadInput(
                 f"data '{variant.name}': '{place}' has the Python version ({name}), which is pickled and "
-                "can run code when it is read. Use the binary version instead: "
-                f"{variant.archive.url}, or download: true with another root."
+                f"can run code when it is read. Use the binary version instead: {variant.archive.url}, or "
+                "download: true with another root."
             )
 
 
@@ -129,8 +129,8 @@ def _image_dataset(variant: Variant, source: Path) -> Dataset:
     images = read_images(source)
     if len(images.classes) != variant.count:
         raise BadInput(
-            f"data '{variant.name}': '{source}' has {len(images.classes)} class folders, "
-            f"not {variant.count}. Give the right archive, or use image-folder for data of your own."
+            f"data '{variant.name}': '{source}' has {len(images.classes)} class folders, not "
+            f"{variant.count}. Give the right archive, or use image-folder for data of your own."
         )
     return _dataset(variant, images[:4], images.classes)
 

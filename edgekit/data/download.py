@@ -54,8 +54,8 @@ def fetch(source: RemoteFile, folder: Path, *, timeout: float = 60.0) -> Path:
             content = answer.read()
     except (OSError, HTTPException) as error:
         raise BadInput(
-            f"download: {source.url} cannot be read: {error}. Fetch it by another way and "
-            "give its folder as root."
+            f"download: {source.url} cannot be read: {error}. Fetch it by another way and give its folder "
+            "as root."
         ) from error
     if not source.matches(content):
         raise BadInput(

@@ -68,8 +68,8 @@ def fashion_mnist(*, root: str | None = None, download: bool = False, full: bool
         root,
         download,
         FASHION_FILES,
-        "Install the Debian package dataset-fashion-mnist, give the folder of its IDX files as "
-        "root, or set download: true.",
+        "Install the Debian package dataset-fashion-mnist, give the folder of its IDX files as root, or "
+        "set download: true.",
     )
     return _fashion("fashion-mnist", parts)
 

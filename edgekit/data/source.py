@@ -37,8 +37,8 @@ def resolve_data(
     else:
         if loader_options:
             raise BadInput(
-                f"{where}: {', '.join(loader_options)} need a Dataset, this gives loaders of its own. "
-                "Drop them, or return a Dataset."
+                f"{where}: {', '.join(loader_options)} need a Dataset, this gives loaders of its own. Drop "
+                "them, or return a Dataset."
             )
         data, dataset = as_data(value, where), None
     _check(data, where, signature_hint)
@@ -70,8 +70,8 @@ def split_spec(spec: Any, *, kind: str) -> tuple[str, dict[str, Any]]:
         return spec, {}
     if not isinstance(spec, Mapping) or len(spec) != 1:
         raise BadInput(
-            f"{kind}: {spec!r} is neither a name nor one name with its options. "
-            f"Write '{kind}: NAME' or '{kind}: {{NAME: {{option: value}}}}'."
+            f"{kind}: {spec!r} is neither a name nor one name with its options. Write '{kind}: NAME' or "
+            f"'{kind}: {{NAME: {{option: value}}}}'."
         )
     name, options = next(iter(spec.items()))
     if not isinstance(name, str) or not isinstance(options, (Mapping, type(None))):
@@ -177,6 +177,6 @@ def _check_batch(batch: Any, where: str, signature: Signature | None) -> None:
         raise BadInput(f"{where}: {error}") from error
     except ValueError as error:
         raise BadInput(
-            f"{where}: a batch does not have the model's {len(signature.inputs)} inputs ({error}). "
-            "Give (input, target), with a tuple or dict of inputs where there are several."
+            f"{where}: a batch does not have the model's {len(signature.inputs)} inputs ({error}). Give "
+            "(input, target), with a tuple or dict of inputs where there are several."
         ) from error

@@ -44,8 +44,8 @@ def to_onnx(
         except Exception as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise BadInput(
-                f"model: torch cannot trace it: {type(error).__name__}: {reason[:300]}. "
-                "Take data-dependent Python control flow out of forward."
+                f"model: torch cannot trace it: {type(error).__name__}: {reason[:300]}. Take "
+                "data-dependent Python control flow out of forward."
             ) from error
     return finish(exported)
 
@@ -67,8 +67,8 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         raise BadInput(f"model: there is no file '{path}'. Check the path.") from error
     except Exception as error:
         raise BadInput(
-            f"model: '{path}' is not a valid ONNX file: {str(error).strip().splitlines()[0][:200]}. "
-            "Export it again."
+            f"model: '{path}' is not a valid ONNX file: {str(error).strip().splitlines()[0][:200]}. Export "
+            "it again."
         ) from error
     if any(
         node.op_type in ("QuantizeLinear", "QLinearConv", "DynamicQuantizeLinear")

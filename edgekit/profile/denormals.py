@@ -34,8 +34,8 @@ def check_values(values: Mapping[str, np.ndarray], *, share: float = SHARE) -> l
             "warning",
             name,
             name,
-            f"{100 * part:.0f} % of '{name}' are denormal numbers, which many CPUs "
-            "compute up to a hundred times slower",
+            f"{100 * part:.0f} % of '{name}' are denormal numbers, which many CPUs compute up to a hundred "
+            "times slower",
             REMEDY,
         )
         for name, part in shares.items()
@@ -52,8 +52,8 @@ def check_times(seconds: float, flushed: float, *, gain: float = GAIN) -> list[F
             "warning",
             "",
             "",
-            f"the model runs {seconds / flushed:.1f} times as fast with denormals flushed to "
-            f"zero ({1e3 * flushed:.3g} ms instead of {1e3 * seconds:.3g} ms): its time is no baseline",
+            f"the model runs {seconds / flushed:.1f} times as fast with denormals flushed to zero "
+            f"({1e3 * flushed:.3g} ms instead of {1e3 * seconds:.3g} ms): its time is no baseline",
             REMEDY,
         )
     ]
@@ -78,8 +78,8 @@ def unsettled_batchnorm(model: Any) -> list[Finding]:
                     "warning",
                     node.name,
                     node.name,
-                    "BatchNormalization holds the statistics it was "
-                    "made with (mean 0, variance 1): the network was not trained",
+                    "BatchNormalization holds the statistics it was made with (mean 0, variance 1): the "
+                    "network was not trained",
                     REMEDY,
                 )
             )

@@ -166,8 +166,8 @@ def _session(model: onnx.ModelProto, tensors: Sequence[str], threads: int) -> An
         )
     except Exception as error:
         raise BadInput(
-            f"calibrate: onnxruntime cannot run the graph: {str(error).splitlines()[0]}. "
-            "Run `edgekit check` on the model."
+            f"calibrate: onnxruntime cannot run the graph: {str(error).splitlines()[0]}. Run `edgekit "
+            "check` on the model."
         ) from error
 
 

@@ -125,8 +125,8 @@ class FakeQuantizer:
             owner = self._ties.get(site, site)
             if owner not in slots:
                 raise BadInput(
-                    f"quantize: {site} is tied to {owner}, which has no scale of its own. "
-                    "Tie it to a site that has one."
+                    f"quantize: {site} is tied to {owner}, which has no scale of its own. Tie it to a site "
+                    "that has one."
                 )
             one = _Activation(slots[owner], _limits(scale))
             (self._inputs if site.operation == "input" else self._activations)[site] = one
@@ -141,8 +141,8 @@ class FakeQuantizer:
         for site, scale in self._asked.weights.items():
             if np.any(scale.zero_point):
                 raise BadInput(
-                    f"quantize: the weight {site} has a zero point; training takes symmetric weights "
-                    "only. Choose a symmetric grid."
+                    f"quantize: the weight {site} has a zero point; training takes symmetric weights only. "
+                    "Choose a symmetric grid."
                 )
             self._weights[site] = _Weight(start, scale, _limits(scale))
             first.append(np.asarray(scale.scale, np.float32).reshape(-1))
@@ -251,8 +251,8 @@ class FakeQuantizer:
         if missing:
             raise BadInput(
                 f"quantize: the model's forward never reached {missing[0]} ({len(missing)} of "
-                f"{len(self._asked.activations) + len(self._asked.weights)} sites): the exported graph "
-                "and the model disagree there. Exclude that layer, or call modules the same way always."
+                f"{len(self._asked.activations) + len(self._asked.weights)} sites): the exported graph and "
+                "the model disagree there. Exclude that layer, or call modules the same way always."
             )
 
     def _fake(self, site: Site, one: _Activation, x: torch.Tensor, inplace: bool) -> torch.Tensor:

@@ -56,8 +56,8 @@ class IntegerReference:
         for node in model.graph.node:
             if node.op_type not in _RULES:
                 raise BadInput(
-                    f"reference: node '{node.name}': the operator {node.op_type} is not known. "
-                    "Compare this model in onnxruntime alone."
+                    f"reference: node '{node.name}': the operator {node.op_type} is not known. Compare "
+                    "this model in onnxruntime alone."
                 )
 
     def run(

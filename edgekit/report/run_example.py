@@ -29,8 +29,8 @@ def main() -> None:
     outputs = session.run(None, feeds)
     describe(io, outputs)
     print(
-        f"latency: {median_ms(session, feeds, arguments.repeat):.4f} ms "
-        f"(median of {arguments.repeat} runs, {arguments.threads} thread(s))"
+        f"latency: {median_ms(session, feeds, arguments.repeat):.4f} ms (median of {arguments.repeat} "
+        f"runs, {arguments.threads} thread(s))"
     )
 
 

@@ -29,8 +29,8 @@ def _wrong(where: str, value: Any, wanted: str) -> BadInput:
     shown = repr(value)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     return BadInput(
-        f"report.json: {where} is {shown}, not {wanted}. "
-        "It was edited, or another version wrote it: write it again."
+        f"report.json: {where} is {shown}, not {wanted}. It was edited, or another version wrote it: write "
+        "it again."
     )
 
 

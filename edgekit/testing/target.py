@@ -101,7 +101,7 @@ def _audits(target: Any) -> str:
 def _without_torch(target: Any) -> str:
     def attempt(path: Path, graph: Any) -> str:
         code = (
-            f"import sys; from edgekit.target import find_target; from pathlib import Path; "
+            "import sys; from edgekit.target import find_target; from pathlib import Path; "
             f"find_target({target.name!r}).runner(Path({str(path)!r})); sys.exit('torch' in sys.modules)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -95,8 +95,8 @@ class Distil(Transform):
         check_epochs(self.epochs, self.name)
         if not 0 <= self.weight <= 1:
             raise BadInput(
-                f"{self.name}: weight is {self.weight}, the teacher's part of the loss. "
-                "Give a number from 0 to 1."
+                f"{self.name}: weight is {self.weight}, the teacher's part of the loss. Give a number from "
+                "0 to 1."
             )
         if self.temperature <= 0:
             raise BadInput(

@@ -64,8 +64,8 @@ def taylor(model: nn.Module, groups: tuple[Group, ...], context: Context) -> lis
     """
     if context.loss is None or not context.batches:
         raise BadInput(
-            "prune: by 'taylor' ranks with gradients, and there is no training data. "
-            "Give data with a train part, or choose by: l2."
+            "prune: by 'taylor' ranks with gradients, and there is no training data. Give data with a "
+            "train part, or choose by: l2."
         )
     total = [torch.zeros(group.width, dtype=torch.float64) for group in groups]
     for inputs, targets in context.batches:
@@ -92,8 +92,8 @@ def labelled(batches: Iterable[Any], count: int) -> tuple[Any, ...]:
             break
         if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
             raise BadInput(
-                "prune: by 'taylor' needs targets, and the training data has none. "
-                "Give batches (input, target), or choose by: l2."
+                "prune: by 'taylor' needs targets, and the training data has none. Give batches (input, "
+                "target), or choose by: l2."
             )
         found.append((batch[0], batch[1]))
     return tuple(found)

@@ -156,8 +156,8 @@ def make_adapters(
         have, want = seen[layer], wanted[other]
         if len(have) != len(want) or have[2:] != want[2:]:
             raise BadInput(
-                f"distil: hints: {layer} gives {list(have)} and the teacher's {other} {list(want)}; "
-                "all but the channels must agree. Choose layers of equal resolution."
+                f"distil: hints: {layer} gives {list(have)} and the teacher's {other} {list(want)}; all "
+                "but the channels must agree. Choose layers of equal resolution."
             )
         if have[1] != want[1]:
             adapters[layer] = _adapter(have, want, job.generator(f"adapter {layer}")).to(job.device)

@@ -116,8 +116,8 @@ class Prune(Transform):
     def _check(self) -> None:
         if not 0 < self.ratio < 1:
             raise BadInput(
-                f"prune: ratio is {self.ratio}, the part of the channels to remove. "
-                "Give a number between 0 and 1."
+                f"prune: ratio is {self.ratio}, the part of the channels to remove. Give a number between "
+                "0 and 1."
             )
         if self.by not in CRITERIA:
             raise BadInput(f"prune: by '{self.by}' is unknown. {did_you_mean(self.by, CRITERIA)}")
@@ -183,15 +183,15 @@ def _cut_and_run(model: nn.Module, job: Job, cuts: list[tuple[Group, list[int]]]
         fault = _fault(keep_channels(copy.deepcopy(model), _kept([(group, removed)])), job)
         if fault is not None:
             raise BadInput(
-                f"prune: without {len(removed)} of {group.width} channels of {group.root} the model does not "
-                f"run ({fault}); tied to it: "
-                f"{', '.join(sorted(group.layers() - {group.root})) or 'nothing'}. "
-                f"Nothing was removed. Exclude '{group.root}'."
+                f"prune: without {len(removed)} of {group.width} channels of {group.root} the model does "
+                f"not run ({fault}); tied to it: "
+                f"{', '.join(sorted(group.layers() - {group.root})) or 'nothing'}. Nothing was removed. "
+                f"Exclude '{group.root}'."
             )
     roots = ", ".join(group.root for group, _ in cuts)
     raise BadInput(
-        f"prune: the model does not run once {roots} are cut together ({_fault(candidate, job)}). "
-        "Nothing was removed. Exclude some of them."
+        f"prune: the model does not run once {roots} are cut together ({_fault(candidate, job)}). Nothing "
+        "was removed. Exclude some of them."
     )
 
 

@@ -114,8 +114,8 @@ class Quantize(Transform):
         ):
             if bits != grid.bits:
                 raise BadInput(
-                    f"quantize: {name}: {bits} bits; this board's runtime computes in {grid.bits}. "
-                    f"Set {name}: {grid.bits}."
+                    f"quantize: {name}: {bits} bits; this board's runtime computes in {grid.bits}. Set "
+                    f"{name}: {grid.bits}."
                 )
         return job.caps
 

@@ -60,8 +60,8 @@ def load_weights(model: nn.Module, path: str | Path, *, where: str) -> nn.Module
         model.load_state_dict(state)
     except Exception as error:
         raise BadInput(
-            f"{where}: the weights '{path}' do not load: {str(error).splitlines()[0]}. "
-            "Give a state_dict or safetensors file of this model."
+            f"{where}: the weights '{path}' do not load: {str(error).splitlines()[0]}. Give a state_dict "
+            "or safetensors file of this model."
         ) from error
     return model
 
@@ -99,8 +99,8 @@ def _built(reference: str, where: str) -> nn.Module:
     model = maker if isinstance(maker, nn.Module) else maker()
     if not isinstance(model, nn.Module):
         raise BadInput(
-            f"{where}: teacher '{reference}' gave a {type(model).__name__}, not an nn.Module. "
-            "Let the callable return the model."
+            f"{where}: teacher '{reference}' gave a {type(model).__name__}, not an nn.Module. Let the "
+            "callable return the model."
         )
     return model
 

@@ -85,8 +85,7 @@ def widths_by_rank(
     if round(ratio * total) > spare:
         raise BadInput(
             f"prune: ratio {ratio:g} of {total} channels is {round(ratio * total)}, and only {spare} can "
-            f"leave "
-            f"with one step of width kept in each group. Lower ratio to {_floor(spare / total):g}."
+            f"leave with one step of width kept in each group. Lower ratio to {_floor(spare / total):g}."
         )
     scaled = [score if raw else score / score.mean().clamp_min(1e-12) for _, score in ranked]
     leave = round(ratio * total) - sum(widths[group.root].original - group.width for group, _ in ranked)
@@ -116,8 +115,8 @@ def _unreachable(model: nn.Module, group: Group, width: Width, ratio: float) -> 
     top = group.root.split(".")[0]
     return (
         f"prune: {title}{f' is tied to {tied[0]};' if tied else ':'} ratio {ratio:g} would leave "
-        f"{round((1 - ratio) * width.original)} of {width.original} channels, below {least}. Lower ratio to "
-        f"{_floor(1 - width.step / width.original):g} or exclude "
+        f"{round((1 - ratio) * width.original)} of {width.original} channels, below {least}. Lower ratio "
+        f"to {_floor(1 - width.step / width.original):g} or exclude "
         f"'{top + '.*' if top != group.root else top}'."
     )
 

@@ -94,8 +94,8 @@ def efficientnet_lite0(
     if pretrained:
         if in_channels != 3:
             raise BadInput(
-                f"efficientnet_lite0: the pretrained weights take 3 channels, not {in_channels}. "
-                "Drop pretrained, or give RGB images."
+                f"efficientnet_lite0: the pretrained weights take 3 channels, not {in_channels}. Drop "
+                "pretrained, or give RGB images."
             )
         _load_published(model, _published_weights())
     return model
@@ -121,8 +121,8 @@ def _load_published(model: EfficientNetLite0, published: dict[str, torch.Tensor]
     for name, value in renamed.items():
         if value.shape != own[name].shape and not name.startswith("fc."):
             raise BadInput(
-                f"{PACKAGE}: '{name}' is {list(value.shape)}, not {list(own[name].shape)}. "
-                "Install version 0.1.0."
+                f"{PACKAGE}: '{name}' is {list(value.shape)}, not {list(own[name].shape)}. Install version "
+                "0.1.0."
             )
         renamed[name] = value if value.shape == own[name].shape else own[name]
     model.load_state_dict(renamed)

@@ -163,8 +163,8 @@ def _read_torch(path: Path) -> Any:
         Exception
     ) as error:  # torch raises many kinds for a broken file, and pickle's own for a refused one
         raise BadInput(
-            f"weights: '{path}' holds no plain state dict ({type(error).__name__}). "
-            "Save model.state_dict() with torch.save, or use safetensors."
+            f"weights: '{path}' holds no plain state dict ({type(error).__name__}). Save "
+            "model.state_dict() with torch.save, or use safetensors."
         ) from error
 
 

@@ -55,8 +55,8 @@ def _cpuinfo(path: Path) -> list[dict[str, str]]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise BadInput(
-            f"this-machine: {path} cannot be read ({error.strerror}); only Linux describes its CPU "
-            "there. Name a board instead (edgekit boards lists them)."
+            f"this-machine: {path} cannot be read ({error.strerror}); only Linux describes its CPU there. "
+            "Name a board instead (edgekit boards lists them)."
         ) from error
     blocks = (dict(_pairs(block)) for block in re.split(r"\n\s*\n", text))
     return [block for block in blocks if "processor" in block]
@@ -80,8 +80,8 @@ def _instruction_set(flags: set[str], table: tuple[tuple[str, int, set[str]], ..
         if needed <= flags:
             return name, bits
     raise BadInput(
-        "this-machine: /proc/cpuinfo lists no vector instructions (SSE2, AVX2, NEON ...). "
-        "Name a board instead (edgekit boards lists them)."
+        "this-machine: /proc/cpuinfo lists no vector instructions (SSE2, AVX2, NEON ...). Name a board "
+        "instead (edgekit boards lists them)."
     )
 
 

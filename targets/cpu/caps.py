@@ -68,8 +68,8 @@ def caps_of(board: Board) -> Caps:
     if name.startswith(("avx", "sse")):
         return _caps(board, signed=False, reduced=True, expects=EXPECTS["avx"])
     raise BadInput(
-        f"boards: {board.name}: the instruction set '{name}' is unknown to the target cpu. "
-        "Write one of avx512-vnni, avx-vnni, avx512, avx2, neon, neon-dotprod, neon-i8mm."
+        f"boards: {board.name}: the instruction set '{name}' is unknown to the target cpu. Write one of "
+        "avx512-vnni, avx-vnni, avx512, avx2, neon, neon-dotprod, neon-i8mm."
     )
 
 

@@ -65,9 +65,8 @@ def _cause(graph: Graph, node: Node) -> Cause:
         if cause is not None:
             return f"{node.operator} runs in float: {cause[0]}", cause[1]
     return (
-        f"{node.operator} runs in float: onnxruntime {version()} did not fuse its Q/DQ pairs, for a "
-        "reason that "
-        "this audit does not know",
+        f"{node.operator} runs in float: onnxruntime {version()} did not fuse its Q/DQ pairs, for a reason "
+        "that this audit does not know",
         "Leave the layer out of quantization, so that its Q/DQ pairs cost nothing.",
     )
 
@@ -164,8 +163,8 @@ def _signed_fork(graph: Graph, node: Node) -> Cause | None:
             named = ", ".join(f"'{item.name}'" for item in consumers[:3])
             return (
                 f"signed int8 activations fork at '{pair.inputs[0]}' ({len(consumers)} consumers: "
-                f"{named}), and on "
-                "x86 onnxruntime makes integer kernels of a signed pair only where one consumer takes it",
+                f"{named}), and on x86 onnxruntime makes integer kernels of a signed pair only where one "
+                "consumer takes it",
                 REQUANTIZE,
             )
     return None

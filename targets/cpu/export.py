@@ -89,8 +89,7 @@ def _why_not_written(path: Path, size: int, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = shutil.disk_usage(path.parent if path.parent.is_dir() else Path("/")).free
         return (
-            f"export: the disk is full: {path} needs {size / 2**20:.1f} MiB and {free / 2**20:.1f} MiB "
-            "are free. "
-            "Free space, or choose another folder with --out."
+            f"export: the disk is full: {path} needs {size / 2**20:.1f} MiB and {free / 2**20:.1f} MiB are "
+            "free. Free space, or choose another folder with --out."
         )
     return f"export: {path} cannot be written: {error.strerror}. Choose another folder with --out."

@@ -75,10 +75,9 @@ def _channels(graph: Graph, node: Node, caps: Caps) -> Iterator[Finding]:
     yield _finding(
         "warning",
         node,
-        f"{channels} output channels are no multiple of {multiple}: the last block of "
-        f"channels is {full - channels} short, {100 * (full / channels - 1):.0f} % of the work is wasted, "
-        "and "
-        f"{full} channels can be faster (measured on ResNet-8: 15 are 1.5 times as slow as 16 in int8)",
+        f"{channels} output channels are no multiple of {multiple}: the last block of channels is "
+        f"{full - channels} short, {100 * (full / channels - 1):.0f} % of the work is wasted, and {full} "
+        "channels can be faster (measured on ResNet-8: 15 are 1.5 times as slow as 16 in int8)",
         f"Use {full}{f' or {full - multiple}' if full > multiple else ''} channels; prune rounds to "
         f"{multiple}.",
     )
@@ -92,8 +91,8 @@ def _groups(graph: Graph, node: Node, caps: Caps) -> Iterator[Finding]:
     yield _finding(
         "warning",
         node,
-        f"a grouped convolution ({groups} groups of {channels // groups} channels) is slower "
-        "in int8 than in float: onnxruntime runs its groups one after the other",
+        f"a grouped convolution ({groups} groups of {channels // groups} channels) is slower in int8 than "
+        "in float: onnxruntime runs its groups one after the other",
         f"Leave '{node.layer}' out of quantization, or use a depthwise or a dense convolution.",
     )
 

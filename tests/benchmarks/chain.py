@@ -146,8 +146,8 @@ def chosen_plan(options: Any, folder: Path, loader: Any) -> Plan:
         kept = read_json(path)
         if kept["wanted"] != asdict(wanted) or kept["seed"] != options.seed:
             raise BadInput(
-                f"--out: '{folder}' holds another plan. Give the options it was started with, "
-                "or another --out."
+                f"--out: '{folder}' holds another plan. Give the options it was started with, or another "
+                "--out."
             )
         return Plan(**kept["plan"])
     epoch = probe(wanted, loader, batches=2 if options.smoke else options.batches)

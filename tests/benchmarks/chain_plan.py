@@ -138,7 +138,7 @@ def tell(plan: Plan, epoch: dict[str, float]) -> None:
     print(f"seconds an epoch: {json.dumps(epoch)}", file=sys.stderr)
     print(f"epochs: {stages}, quantize {plan.quantize}", file=sys.stderr)
     print(
-        f"estimated {estimate(plan, epoch) / 60:.1f} minutes in all, {FIXED / 60:g} of them an allowance for "
-        f"what is not training; load {os.getloadavg()[0]:.1f}",
+        f"estimated {estimate(plan, epoch) / 60:.1f} minutes in all, {FIXED / 60:g} of them an allowance "
+        f"for what is not training; load {os.getloadavg()[0]:.1f}",
         file=sys.stderr,
     )

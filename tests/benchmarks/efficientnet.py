@@ -130,16 +130,16 @@ def main() -> None:
     timings = time_files({"fp32": fp32, "ours": ours, "ort": best}, target, {"input": images[:1]}, rounds=20)
     interval = mean_interval(drops) if len(drops) > 1 else None
     print(
-        f"speed-up over fp32: ours {ratio(timings['fp32'], timings['ours'])}, "
-        f"onnxruntime's best {ratio(timings['fp32'], timings['ort'])}"
+        f"speed-up over fp32: ours {ratio(timings['fp32'], timings['ours'])}, onnxruntime's best "
+        f"{ratio(timings['fp32'], timings['ort'])}"
     )
     print(
         f"mean drop over draws (points): {100 * np.mean(drops):.2f}"
         + (f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]" if interval else "")
     )
     print(
-        f"mean agreement: ours {np.mean([r['agree_ours'] for r in rows]):.4f}, "
-        f"onnxruntime {np.mean([r['agree_ort'] for r in rows]):.4f}; machine {platform.processor() or board.title}"
+        f"mean agreement: ours {np.mean([r['agree_ours'] for r in rows]):.4f}, onnxruntime "
+        f"{np.mean([r['agree_ort'] for r in rows]):.4f}; machine {platform.processor() or board.title}"
     )
 
 

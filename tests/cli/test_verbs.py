@@ -157,9 +157,8 @@ def test_init_for_one_s_own_model_asks_for_data(capsys, tmp_path):
     assert code == 2
     assert "Give --data ./data.py:load" in err
     (tmp_path / "data.py").write_text(
-        "import torch\nfrom edgekit import Data\n\n\ndef load():\n"
-        "    batch = (torch.randn(8, 64), torch.arange(8) % 10)\n"
-        "    return Data(train=[batch], validation=[batch], fingerprint='a')\n"
+        "import torch\nfrom edgekit import Data\n\n\ndef load():\n    batch = (torch.randn(8, 64), "
+        "torch.arange(8) % 10)\n    return Data(train=[batch], validation=[batch], fingerprint='a')\n"
     )
     assert (
         run(capsys, "init", "--model", "./net.py:make", "--data", "./data.py:load", "--out", "x/r.yaml")[0]
@@ -180,8 +179,7 @@ def test_init_refuses_data_that_does_not_fit(capsys, net):
 def test_conformance_says_yes_and_no(capsys, tmp_path):
     (tmp_path / "nets.py").write_text(
         "import torch\nfrom torch import nn\n\n\ndef good():\n    '''A layer.'''\n    return nn.Linear(6, "
-        "2)\n\n\n"
-        "def bad():\n    torch.seed()\n    return nn.Linear(6, 2)\n"
+        "2)\n\n\ndef bad():\n    torch.seed()\n    return nn.Linear(6, 2)\n"
     )
     code, out, _ = run(capsys, "conformance", "./nets.py:good", "--input", "6")
     assert (code, "8 of 8 checks hold" in out) == (0, True)

@@ -108,8 +108,7 @@ def test_broken_board_files_are_one_line(tmp_path, text, match):
 def test_runtimes_and_boards_import_no_torch():
     code = (
         "import sys, firmware_bridge.boards, targets.cpu, targets.cpu.runtime, targets.cpu.caps, "
-        "edgekit.profile; "
-        "print([name for name in ('torch', 'onnx', 'onnxruntime') if name in sys.modules])"
+        "edgekit.profile; print([name for name in ('torch', 'onnx', 'onnxruntime') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -173,8 +173,8 @@ def closure(start: str) -> set[str]:
 def test_the_reader_sees_what_it_should(tmp_path):
     file = tmp_path / "sample.py"
     file.write_text(
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\n"
-        "def f():\n    from torch import nn\nclass A:\n    import json\n"
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\ndef f():\n    from torch "
+        "import nn\nclass A:\n    import json\n"
     )
     seen = {(item.name, item.at_load, item.for_types) for item in imports("edgekit.sample", file)}
     assert seen == {

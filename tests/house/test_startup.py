@@ -25,8 +25,8 @@ def test_import_loads_nothing_heavy():
 
 def test_help_loads_nothing_heavy_and_lists_every_verb():
     out = python(
-        f"import sys; from edgekit.cli import main; code = main(['--help']);"
-        f"print([name for name in {HEAVY} if name in sys.modules], code)"
+        "import sys; from edgekit.cli import main; code = main(['--help']);print([name for name in "
+        f"{HEAVY} if name in sys.modules], code)"
     )
     assert out.endswith("[] 0")
     assert all(f"\n  {verb} " in out for verb in ("compress", "audit", "profile", "doctor"))
@@ -45,9 +45,8 @@ def test_start_takes_under_half_a_second(code: str):
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_of_a_verb_loads_no_torch_and_ends_with_an_example(verb: str):
     out = python(
-        "import contextlib, sys; from edgekit.cli import main\n"
-        f"with contextlib.suppress(SystemExit): main(['{verb}', '--help'])\n"
-        "print('torch' in sys.modules)"
+        "import contextlib, sys; from edgekit.cli import main\nwith contextlib.suppress(SystemExit): "
+        f"main(['{verb}', '--help'])\nprint('torch' in sys.modules)"
     )
     lines = out.splitlines()
     assert lines[-1] == "False"

@@ -52,15 +52,11 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """In a process that can import onnxruntime and numpy but neither edgekit nor torch."""
     block = (
-        "import sys, runpy\n"
-        "class Absent:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] in ('edgekit', 'targets', 'firmware_bridge', 'torch', 'onnx'):\n"
-        "            raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Absent())\n"
-        "try:\n    import edgekit\n"
-        "except ModuleNotFoundError:\n    pass\nelse:\n    sys.exit('edgekit is here')\n"
-        "sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "import sys, runpy\nclass Absent:\n    def find_spec(self, name, path=None, target=None):\n        "
+        "if name.split('.')[0] in ('edgekit', 'targets', 'firmware_bridge', 'torch', 'onnx'):\n            "
+        "raise ModuleNotFoundError(name)\nsys.meta_path.insert(0, Absent())\ntry:\n    import "
+        "edgekit\nexcept ModuleNotFoundError:\n    pass\nelse:\n    sys.exit('edgekit is here')\nsys.argv "
+        "= sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     return subprocess.run(
         [sys.executable, "-I", "-c", block, str(folder / "run_example.py"), *arguments],

@@ -11,8 +11,8 @@ from edgekit.report import figures, missed_budgets, verdict
 from edgekit.report.verdict import gained
 
 SAMPLE = (
-    "4.3x faster (95 % 4.2-4.3) and 5.5x smaller than the fp32 artefact on x86-64 avx512-vnni, "
-    "accuracy 92.14 % -> 91.87 % (drop 0.27 points, n=10000)"
+    "4.3x faster (95 % 4.2-4.3) and 5.5x smaller than the fp32 artefact on x86-64 avx512-vnni, accuracy "
+    "92.14 % -> 91.87 % (drop 0.27 points, n=10000)"
 )
 QUALITY = "accuracy 92.14 % -> 91.87 % (drop 0.27 points, n=10000)"
 
@@ -30,18 +30,18 @@ CASES = {
     "a gain": (content(), f"{SAMPLE}."),
     "level speed, smaller": (
         made(speed(1.0, 0.99, 1.01), 3.9),
-        "3.9x smaller than the fp32 artefact on x86-64 avx512-vnni and as fast "
-        f"within the noise (speed ratio 95 % 0.99-1.01), {QUALITY}.",
+        "3.9x smaller than the fp32 artefact on x86-64 avx512-vnni and as fast within the noise (speed "
+        f"ratio 95 % 0.99-1.01), {QUALITY}.",
     ),
     "slower under objective size": (
         made(speed(0.8, 0.78, 0.82), 3.9, objective="size"),
-        "3.9x smaller but 1.25x slower (95 % 1.22-1.28) than "
-        f"the fp32 artefact on x86-64 avx512-vnni, {QUALITY}.",
+        "3.9x smaller but 1.25x slower (95 % 1.22-1.28) than the fp32 artefact on x86-64 avx512-vnni, "
+        f"{QUALITY}.",
     ),
     "faster but larger": (
         made(speed(2.0, 1.9, 2.1), 0.5),
-        "2.0x faster (95 % 1.90-2.1) but 2.0x larger than the fp32 artefact on "
-        f"x86-64 avx512-vnni, {QUALITY}.",
+        "2.0x faster (95 % 1.90-2.1) but 2.0x larger than the fp32 artefact on x86-64 avx512-vnni, "
+        f"{QUALITY}.",
     ),
     "faster, same size": (
         made(speed(2.5, 2.4, 2.6), 1.0),
@@ -65,8 +65,8 @@ def test_fp32_is_called_no_gain_with_its_reason() -> None:
     value["result"]["precision"] = "fp32"
     assert not gained(value)
     assert verdict(value) == (
-        "No gain on x86-64 avx512-vnni: fp32 is kept because int8 was 0.91x as fast "
-        f"(95 % 0.90-0.92), {QUALITY}."
+        "No gain on x86-64 avx512-vnni: fp32 is kept because int8 was 0.91x as fast (95 % 0.90-0.92), "
+        f"{QUALITY}."
     )
     value["kept_because"] = None
     assert "fp32 is kept because nothing made it faster or smaller" in verdict(value)
@@ -76,8 +76,8 @@ def test_unknown_speed_says_why_and_a_board_keeps_its_name() -> None:
     value = made(None, 3.9, board="arm64", environment={})
     value["not_measured"]["ratio.latency"] = "no such board is attached"
     assert verdict(value) == (
-        "3.9x smaller than the fp32 artefact on arm64 and of unknown speed (not measured: "
-        f"no such board is attached), {QUALITY}."
+        "3.9x smaller than the fp32 artefact on arm64 and of unknown speed (not measured: no such board "
+        f"is attached), {QUALITY}."
     )
 
 

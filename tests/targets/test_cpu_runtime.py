@@ -180,9 +180,9 @@ def test_a_model_on_denormals_is_flagged(tmp_path):
 def test_flush_to_zero_reaches_the_fresh_process(tmp_path):
     path, _ = small_numbers(tmp_path / "tiny.onnx", 1e-39)
     code = (
-        "import sys, numpy as np; from pathlib import Path; from targets.cpu.runtime import OrtRunner;"
-        "r = OrtRunner(Path(sys.argv[1]), flush_to_zero=sys.argv[2] == '1');"
-        "print(float(np.abs(r.run({'x': np.full((1, 8, 16, 16), 1e-39, np.float32)})['3_out']).max()))"
+        "import sys, numpy as np; from pathlib import Path; from targets.cpu.runtime import OrtRunner;r = "
+        "OrtRunner(Path(sys.argv[1]), flush_to_zero=sys.argv[2] == '1');print(float(np.abs(r.run({'x': "
+        "np.full((1, 8, 16, 16), 1e-39, np.float32)})['3_out']).max()))"
     )
     kept, flushed = (
         float(
@@ -214,10 +214,9 @@ def test_intermediate_holds_every_tensor(path, feeds):
 
 def test_running_needs_no_torch_and_no_onnx(path):
     code = (
-        "import sys, numpy as np; from pathlib import Path; from edgekit.target import find_target;"
-        "r = find_target('cpu').runner(Path(sys.argv[1]));"
-        "r.run({'x': np.zeros((1, 16, 8, 8), np.float32)});"
-        "print([name for name in ('torch', 'onnx') if name in sys.modules])"
+        "import sys, numpy as np; from pathlib import Path; from edgekit.target import find_target;r = "
+        "find_target('cpu').runner(Path(sys.argv[1]));r.run({'x': np.zeros((1, 16, 8, 8), "
+        "np.float32)});print([name for name in ('torch', 'onnx') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

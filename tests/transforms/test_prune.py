@@ -187,8 +187,7 @@ def test_an_unreachable_ratio_names_layer_channels_multiple_and_remedy():
         Prune(ratio=0.97).apply(settled(Depthwise), job)
     assert str(caught.value) == (
         "prune: dw.0 (Conv2d groups=16) is tied to stem.0; ratio 0.97 would leave 0 of 16 channels, below "
-        "this board's "
-        "multiple of 8. Lower ratio to 0.5 or exclude 'dw.*'."
+        "this board's multiple of 8. Lower ratio to 0.5 or exclude 'dw.*'."
     )
     pruned, _ = Prune(ratio=0.5).apply(settled(Depthwise), job)
     assert pruned.dw[0].groups == 8
