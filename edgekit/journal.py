@@ -65,11 +65,19 @@ class Journal:
 
 
 def new_folder(name: str, runs: Path = Path("runs")) -> Path:
-    """The first of runs/NAME-1, runs/NAME-2, ... that does not exist."""
-    number = 1
-    while (runs / f"{name}-{number}").exists():
-        number += 1
-    return runs / f"{name}-{number}"
+    """runs/NAME-N with the N after the highest that exists, from 1."""
+    taken = numbered(name, runs)
+    return runs / f"{name}-{_number(taken[-1], name) + 1 if taken else 1}"
+
+
+def numbered(name: str, runs: Path = Path("runs")) -> list[Path]:
+    """The folders runs/NAME-N that exist, by N."""
+    found = [path for path in runs.glob(f"{name}-*") if path.name.removeprefix(f"{name}-").isdecimal()]
+    return sorted(found, key=lambda path: _number(path, name))
+
+
+def _number(path: Path, name: str) -> int:
+    return int(path.name.removeprefix(f"{name}-"))
 
 
 def step_key(previous: str, facts: Mapping[str, Any]) -> str:

@@ -151,6 +151,7 @@ class Run:
             from edgekit.report.html import write_compare_html
 
             write_compare_html([result.report for result in results.values()], self.folder / "compare.html")
+        shutil.rmtree(self.folder / "work", ignore_errors=True)  # checkpoints of fits, all finished
         self.journal.note("end", seconds=round(time.perf_counter() - start, 1))
         first = next(iter(results.values()))
         return replace(first, folder=self.folder, boards=results)
@@ -193,7 +194,6 @@ class Run:
             done = State(model, entries, key, (*state.folders, (name, folder)))
             container.save(folder, **self._container(done), overwrite=True)
             write_json(folder / "change.json", change.to_json())  # written last: the step is done
-            shutil.rmtree(job.work, ignore_errors=True)
             self.journal.note(
                 "step",
                 name=name,

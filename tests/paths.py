@@ -1,5 +1,4 @@
-"""Where real data for tests lie beside the checkout; a test that needs them skips with a reason where they
-are absent."""
+"""Where real data for tests lie beside the checkout; a test skips with a reason where they are absent."""
 
 from __future__ import annotations
 

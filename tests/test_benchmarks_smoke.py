@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from tests.paths import shared
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
 SCRIPTS = ("latency", "zoo_never_slower", "qat_step", "ptq_time", "chain")
@@ -64,11 +67,21 @@ def test_a_benchmark_is_imported_without_running(script, monkeypatch):
 def test_latency():
     rows, _ = run("latency", "--smoke")
     check(rows, "latency", 1)
-    for file in ("int8", "ort_s8s8", "ort_u8s8"):
+    for file in ("int8", "chosen", "ort_s8s8", "ort_u8s8"):
         check_interval(rows[0][file])
     assert rows[0]["integer_convolutions"] == "27 of 27"
     assert rows[0]["audit"]["int8"]["float"] == rows[0]["audit"]["int8"]["stray_qdq"] == 0
-    assert set(rows[0]["milliseconds"]) == {"fp32", "int8", "ort_s8s8", "ort_u8s8"}
+    assert set(rows[0]["milliseconds"]) == {"fp32", "int8", "chosen", "ort_s8s8", "ort_u8s8"}
+
+
+def test_efficientnet():
+    shared("imagenet-sample/imagenet-sample-500-224q90.zip")
+    rows, _ = run("efficientnet", "--smoke", "--draws", "2")
+    check(rows[2:], "efficientnet", 1)
+    assert [row["draw"] for row in rows[:2]] == [0, 1]
+    check_interval(rows[2]["speed_up"])
+    assert min(rows[2]["agreement"].values()) > 0.5
+    assert rows[2]["drop_points"]["value"] == pytest.approx(np.mean(rows[2]["drops"]), abs=5)
 
 
 def test_zoo_never_slower():

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from edgekit.errors import BadInput
+from edgekit.journal import new_folder, numbered
 from edgekit.recipe import Recipe, load_recipe
 
 RECIPE, REPORT = "recipe.yaml", "report.json"
@@ -39,18 +40,8 @@ def agrees(folder: Path, recipe: Recipe) -> bool:
 
 
 def _default(recipe: Recipe, runs: Path, name: str, force: bool) -> Path:
-    taken = sorted(
-        (number, path) for path in runs.glob(f"{name}-*") if (number := _number(path, name)) is not None
-    )
-    unfinished = [path for _, path in taken if not _finished(path) and agrees(path, recipe)]
-    if unfinished and not force:
-        return unfinished[-1]
-    return runs / f"{name}-{taken[-1][0] + 1 if taken else 1}"
-
-
-def _number(path: Path, name: str) -> int | None:
-    tail = path.name.removeprefix(f"{name}-")
-    return int(tail) if tail.isdecimal() else None
+    unfinished = [path for path in numbered(name, runs) if not _finished(path) and agrees(path, recipe)]
+    return unfinished[-1] if unfinished and not force else new_folder(name, runs)
 
 
 def _finished(folder: Path) -> bool:

@@ -18,6 +18,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgekit.errors import BadInput
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -46,3 +48,9 @@ class Transform:
     def settings(self) -> dict[str, Any]:
         """The recipe step as plain JSON."""
         return asdict(self)  # type: ignore[call-overload]
+
+
+def check_epochs(epochs: int, where: str) -> None:
+    """Raise BadInput for a number of epochs that trains nothing."""
+    if epochs < 1:
+        raise BadInput(f"{where}: epochs is {epochs}. Give at least 1, or drop the step.")

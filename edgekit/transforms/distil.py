@@ -17,9 +17,8 @@ from edgekit.analysis.cost import cost
 from edgekit.change import Change
 from edgekit.errors import BadInput
 from edgekit.fit import Hooks
-from edgekit.transforms.base import Transform
-from edgekit.transforms.finetune import check_epochs
-from edgekit.transforms.lesson import Lesson, make_adapters
+from edgekit.transforms.base import Transform, check_epochs
+from edgekit.transforms.lesson import Lesson, check_lesson, make_adapters
 from edgekit.transforms.teacher import find_teacher, settings_with_teacher
 
 if TYPE_CHECKING:
@@ -49,9 +48,14 @@ class Distil(Transform):
     name: ClassVar[str] = "distil"
     trains: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        check_epochs(self.epochs, self.name)
+        check_lesson(self.weight, self.temperature, self.name)
+        if self.match not in ("logits", "values"):
+            raise BadInput(f"{self.name}: match '{self.match}' is unknown. Choose logits or values.")
+
     def apply(self, model: nn.Module, job: Job) -> tuple[nn.Module, Change]:
         """The taught model; its structure is as before, teacher, hooks and adapters are gone."""
-        self._check()
         before = cost(model, job.example)
         teacher = find_teacher(self.teacher, job, where=self.name)
         pairs = (
@@ -90,17 +94,3 @@ class Distil(Transform):
     def settings(self) -> dict[str, Any]:
         """The recipe step as plain JSON; a teacher given as an object is named by its weights."""
         return settings_with_teacher(self)
-
-    def _check(self) -> None:
-        check_epochs(self.epochs, self.name)
-        if not 0 <= self.weight <= 1:
-            raise BadInput(
-                f"{self.name}: weight is {self.weight}, the teacher's part of the loss. Give a number from "
-                "0 to 1."
-            )
-        if self.temperature <= 0:
-            raise BadInput(
-                f"{self.name}: temperature is {self.temperature}. Give a positive number, usually 2 to 8."
-            )
-        if self.match not in ("logits", "values"):
-            raise BadInput(f"{self.name}: match '{self.match}' is unknown. Choose logits or values.")

@@ -9,9 +9,9 @@ from torch import nn
 
 from edgekit.analysis.cost import cost
 from edgekit.change import Change
-from edgekit.errors import BadInput
 from edgekit.fit import Hooks
-from edgekit.transforms.base import Transform
+from edgekit.transforms.base import Transform, check_epochs
+from edgekit.transforms.lesson import check_lesson
 
 if TYPE_CHECKING:
     from edgekit.job import Job
@@ -36,6 +36,11 @@ class Finetune(Transform):
     name: ClassVar[str] = "finetune"
     trains: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        check_epochs(self.epochs, self.name)
+        if self.teacher is not None:
+            check_lesson(self.weight, self.temperature, self.name)
+
     def apply(self, model: nn.Module, job: Job) -> tuple[nn.Module, Change]:
         """The trained model; its structure is as before."""
         if self.teacher is not None:
@@ -50,7 +55,6 @@ class Finetune(Transform):
                 temperature=self.temperature,
                 weight=self.weight,
             ).apply(model, job)
-        check_epochs(self.epochs, self.name)
         before = cost(model, job.example)
         model = job.train(
             model,
@@ -70,9 +74,3 @@ class Finetune(Transform):
         from edgekit.transforms.teacher import settings_with_teacher
 
         return settings_with_teacher(self)
-
-
-def check_epochs(epochs: int, where: str) -> None:
-    """Raise BadInput for a number of epochs that trains nothing."""
-    if epochs < 1:
-        raise BadInput(f"{where}: epochs is {epochs}. Give at least 1, or drop the step.")

@@ -37,6 +37,16 @@ def softened(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -
     return temperature**2 * divergence.mean()
 
 
+def check_lesson(weight: float, temperature: float, where: str) -> None:
+    """Raise BadInput for a part of the loss or a temperature that no lesson can have."""
+    if not 0 <= weight <= 1:
+        raise BadInput(
+            f"{where}: weight is {weight}, the teacher's part of the loss. Give a number from 0 to 1."
+        )
+    if temperature <= 0:
+        raise BadInput(f"{where}: temperature is {temperature}. Give a positive number, usually 2 to 8.")
+
+
 class Lesson:
     """Within the block, every forward pass of the student in training is answered by the teacher."""
 

@@ -51,9 +51,22 @@ class Prune(Transform):
     name: ClassVar[str] = "prune"
     reads_caps: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio < 1:
+            raise BadInput(
+                f"prune: ratio is {self.ratio}, the part of the channels to remove. Give a number between "
+                "0 and 1."
+            )
+        if self.by not in CRITERIA:
+            raise BadInput(f"prune: by '{self.by}' is unknown. {did_you_mean(self.by, CRITERIA)}")
+        for field, least in (("rounds", 1), ("epochs_each", 0), ("batches", 1)):
+            if getattr(self, field) < least:
+                raise BadInput(f"prune: {field} is {getattr(self, field)}. Give at least {least}.")
+        if self.multiple is not None and self.multiple < 1:
+            raise BadInput(f"prune: multiple is {self.multiple}. Give at least 1, or leave it to the board.")
+
     def apply(self, model: nn.Module, job: Job) -> tuple[nn.Module, Change]:
         """The narrower model and what was removed; `Change.plan` holds the kept indices."""
-        self._check()
         before, kept, widths = cost(model, job.example), {}, {}  # type: tuple[Any, Kept, dict[str, Width]]
         for number in range(1, self.rounds + 1):
             model, cut, widths = self._round(model, job, number, widths)
@@ -112,20 +125,6 @@ class Prune(Transform):
         batches = labelled(job.data.train or (), self.batches) if taylor else ()
         context = Context(job.generator("prune"), job.loss if batches else None, batches)
         return CRITERIA[self.by](model, groups, context)
-
-    def _check(self) -> None:
-        if not 0 < self.ratio < 1:
-            raise BadInput(
-                f"prune: ratio is {self.ratio}, the part of the channels to remove. Give a number between "
-                "0 and 1."
-            )
-        if self.by not in CRITERIA:
-            raise BadInput(f"prune: by '{self.by}' is unknown. {did_you_mean(self.by, CRITERIA)}")
-        for field, least in (("rounds", 1), ("epochs_each", 0), ("batches", 1)):
-            if getattr(self, field) < least:
-                raise BadInput(f"prune: {field} is {getattr(self, field)}. Give at least {least}.")
-        if self.multiple is not None and self.multiple < 1:
-            raise BadInput(f"prune: multiple is {self.multiple}. Give at least 1, or leave it to the board.")
 
     def _reason(self, widths: dict[str, Width]) -> str:
         reasons = [f"{root} {width.left_alone}" for root, width in widths.items() if width.left_alone]

@@ -16,6 +16,7 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
+from edgekit.choose import restricted  # noqa: E402
 from edgekit.job import Data, Job  # noqa: E402
 from edgekit.journal import environment  # noqa: E402
 from edgekit.profile.statistics import Interval  # noqa: E402
@@ -141,3 +142,11 @@ def _show(value: Any) -> str:
         if value is None or isinstance(value, bool)
         else str(value)
     )
+
+
+def decided(graph: Any, quantization: Quantization, decision: dict[str, Any]) -> Quantization | None:
+    """What the pipeline would export after the decision; None for fp32."""
+    if decision["precision"] == "fp32":
+        return None
+    caps = find_target("cpu").caps(find_board("this-machine"))
+    return restricted(graph, quantization, caps, tuple(decision["float_layers"])) or quantization

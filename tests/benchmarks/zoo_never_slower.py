@@ -13,30 +13,18 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from common import Cases, as_pair, calibrated, parser, random_batches, settle, to_graph
+from common import Cases, as_pair, calibrated, decided, parser, random_batches, settle, to_graph
 
-from edgekit.choose import FLOOR, Measurer, restricted, time_files
+from edgekit.choose import FLOOR, Measurer, time_files
 from edgekit.profile import ratio
-from edgekit.quant.quantization import Quantization
 from edgekit.registry import models
 from edgekit.target import find_board, find_target
 from edgekit.zoo import ENTRIES, input_shape
 
 COLUMNS = ("chosen", "float_layers", "int8", "final", "fp32_us")
-
-
-def final_quantization(
-    graph: Any, quantization: Quantization, decision: dict[str, Any]
-) -> Quantization | None:
-    """What the pipeline would export after the decision; None for fp32."""
-    if decision["precision"] == "fp32":
-        return None
-    caps = find_target("cpu").caps(find_board("this-machine"))
-    return restricted(graph, quantization, caps, tuple(decision["float_layers"])) or quantization
 
 
 def measure(name: str, cases: Cases, *, threads: int, smoke: bool) -> None:
@@ -52,7 +40,7 @@ def measure(name: str, cases: Cases, *, threads: int, smoke: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="edgekit-benchmark-") as folder:
         fp32 = target.export(graph, None, board, Path(folder) / "fp32.onnx").path
         final = target.export(
-            graph, final_quantization(graph, quantization, decision), board, Path(folder) / "final.onnx"
+            graph, decided(graph, quantization, decision), board, Path(folder) / "final.onnx"
         ).path
         timings = time_files({"fp32": fp32, "final": final}, target, feeds, threads=threads)
         same = fp32.read_bytes() == final.read_bytes()
