@@ -161,3 +161,59 @@ losses = Registry(
     },
 )
 targets = Registry("target", "edgekit.targets", {})
+algorithms = Registry(
+    "algorithm",
+    "edgekit.algorithms",
+    {
+        "all-reduce": "edgekit.decentralized.algorithms.all_reduce:AllReduce",
+        "fedavg": "edgekit.decentralized.algorithms.fed_avg:FedAvg",
+        "d-psgd": "edgekit.decentralized.algorithms.d_psgd:DPSGD",
+        "dmsgd": "edgekit.decentralized.algorithms.dmsgd:DmSGD",
+        "qg-dsgdm": "edgekit.decentralized.algorithms.quasi_global:QuasiGlobal",
+        "d2": "edgekit.decentralized.algorithms.d2:D2",
+        "gradient-tracking": "edgekit.decentralized.algorithms.gradient_tracking:GradientTracking",
+        "extra": "edgekit.decentralized.algorithms.extra:Extra",
+        "exact-diffusion": "edgekit.decentralized.algorithms.exact_diffusion:ExactDiffusion",
+        "push-diging": "edgekit.decentralized.algorithms.push_diging:PushDIGing",
+        "sgp": "edgekit.decentralized.algorithms.sgp:SGP",
+        "choco": "edgekit.decentralized.algorithms.choco:Choco",
+        "deep-squeeze": "edgekit.decentralized.algorithms.deep_squeeze:DeepSqueeze",
+        "dcd-psgd": "edgekit.decentralized.algorithms.dcd:DCD",
+        "ngc": "edgekit.decentralized.algorithms.ngc:NGC",
+        "comp-ngc": "edgekit.decentralized.algorithms.ngc:CompNGC",
+        "clique-averaging": "edgekit.decentralized.algorithms.clique_averaging:CliqueAveraging",
+        "dacfl": "edgekit.decentralized.algorithms.dacfl:DACFL",
+        "ngo": "edgekit.decentralized.algorithms.nonlinear_gossip:NonlinearGossip",
+        "moshpit": "edgekit.decentralized.algorithms.moshpit:MoshpitSGD",
+        "swarm": "edgekit.decentralized.algorithms.swarm:SwarmSGD",
+        "ad-psgd": "edgekit.decentralized.algorithms.ad_psgd:ADPSGD",
+    },
+)
+topologies = Registry(
+    "topology",
+    "edgekit.topologies",
+    {
+        "complete": "edgekit.decentralized.topologies.complete:Complete",
+        "ring": "edgekit.decentralized.topologies.ring:Ring",
+    },
+)
+codecs = Registry(
+    "codec",
+    "edgekit.codecs",
+    {
+        "raw": "edgekit.codecs.raw:Raw",
+        "natural": "edgekit.codecs.natural:Natural",
+        "scaled-sign": "edgekit.codecs.scaled_sign:ScaledSign",
+        "error-feedback": "edgekit.codecs.error_feedback:ErrorFeedback",
+    },
+)
+optimizers = Registry(
+    "optimizer",
+    "edgekit.optimizers",
+    {
+        "sgd": "edgekit.decentralized.optimizers:Sgd",
+        "adamw": "edgekit.decentralized.optimizers:AdamW",
+        "lars": "edgekit.decentralized.optimizers:Lars",
+        "lamb": "edgekit.decentralized.optimizers:Lamb",
+    },
+)

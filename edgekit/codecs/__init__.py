@@ -1,0 +1,1 @@
+"""Tensor codecs: real bytes out and in; needs numpy only."""

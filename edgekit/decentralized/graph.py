@@ -1,0 +1,87 @@
+"""A communication graph: who sends to whom in a round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """`size` agents and the arcs between them, without loops, sorted by (target, source).
+
+    An undirected edge is two arcs.
+
+    >>> ring = Graph.undirected(4, [(0, 1), (1, 2), (2, 3), (3, 0)])
+    >>> ring.edges, ring.degrees.tolist()
+    (4, [2, 2, 2, 2])
+    """
+
+    size: int
+    source: Ints
+    target: Ints
+
+    @classmethod
+    def directed(cls, size: int, arcs: Iterable[tuple[int, int]]) -> Graph:
+        """From (source, target) pairs; repeated ones and loops are dropped."""
+        pairs = np.array(list(arcs), np.int64).reshape(-1, 2)
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        codes = np.unique(pairs[:, 1] * max(size, 1) + pairs[:, 0])
+        return cls(size, codes % max(size, 1), codes // max(size, 1))
+
+    @classmethod
+    def undirected(cls, size: int, edges: Iterable[tuple[int, int]]) -> Graph:
+        """From unordered pairs: each becomes two arcs."""
+        pairs = np.array(list(edges), np.int64).reshape(-1, 2)
+        return cls.directed(size, map(tuple, np.concatenate([pairs, pairs[:, ::-1]]).tolist()))
+
+    @property
+    def arcs(self) -> int:
+        """How many messages one exchange over the graph takes."""
+        return len(self.source)
+
+    @property
+    def edges(self) -> int:
+        """Unordered pairs that are joined, in either direction."""
+        low, high = np.minimum(self.source, self.target), np.maximum(self.source, self.target)
+        return len(np.unique(low * max(self.size, 1) + high))
+
+    @cached_property
+    def degrees(self) -> Ints:
+        """In-degree of each agent [size], itself not counted."""
+        return np.bincount(self.target, minlength=self.size).astype(np.int64)
+
+    @cached_property
+    def out_degrees(self) -> Ints:
+        """Out-degree of each agent [size], itself not counted."""
+        return np.bincount(self.source, minlength=self.size).astype(np.int64)
+
+    @cached_property
+    def symmetric(self) -> bool:
+        """Whether every arc has its reverse."""
+        forward = self.target * self.size + self.source
+        return bool(np.array_equal(forward, np.sort(self.source * self.size + self.target)))
+
+    @cached_property
+    def connected(self) -> bool:
+        """Whether every agent reaches every other (strongly, where the graph is directed)."""
+        if self.size <= 1:
+            return True
+        ends = (self.source, self.target)
+        return all(self._reached(*pair) == self.size for pair in (ends, ends[::-1]))
+
+    def _reached(self, source: Ints, target: Ints) -> int:
+        seen = np.zeros(self.size, bool)
+        seen[0] = True
+        while True:
+            new = np.zeros(self.size, bool)
+            new[target[seen[source]]] = True
+            if not (new & ~seen).any():
+                return int(seen.sum())
+            seen |= new
