@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from edgekit.metric import Score as Score
     from edgekit.pipeline import compress as compress
     from edgekit.recipe import Recipe as Recipe
+    from edgekit.runs.history import History as History
+    from edgekit.runs.simulate import simulate as simulate
     from edgekit.signature import Signature as Signature
     from edgekit.transforms.distil import Distil as Distil
     from edgekit.transforms.finetune import Finetune as Finetune
@@ -31,6 +33,8 @@ _HOMES = {
     "check": "edgekit.inspection",
     "profile": "edgekit.profile",
     "load": "edgekit.container",
+    "simulate": "edgekit.runs.simulate",
+    "History": "edgekit.runs.history",
     "Recipe": "edgekit.recipe",
     "Job": "edgekit.job",
     "Data": "edgekit.job",

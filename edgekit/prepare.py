@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.data.source import resolve_data
+from edgekit.device import find_device
 from edgekit.errors import BadInput
 from edgekit.job import Data, Job, as_feeds, split_batch
 from edgekit.recipe import Recipe
@@ -105,7 +106,7 @@ def _job(
     loss: Any = None,
     fit: Any = None,
 ) -> Job:
-    device = _device(recipe.device) if example else "cpu"
+    device = find_device(recipe.device) if example else "cpu"
     classes = dataset is not None and bool(dataset.classes)
     if metric is None and (recipe.metric or classes):
         metric = metrics.get(recipe.metric or "accuracy")
@@ -131,14 +132,6 @@ def _user_fit(reference: str) -> Any:
     from edgekit.registry import load_object
 
     return load_object(reference, kind="fit")
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BadInput("device: cuda was asked for, but torch sees no CUDA device. Set device: cpu or auto.")
-    return "cuda" if name in ("auto", "cuda") and torch.cuda.is_available() else "cpu"
 
 
 def _example(data: Data, recipe: Recipe) -> dict[str, Any]:

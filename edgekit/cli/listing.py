@@ -1,4 +1,4 @@
-"""`edgekit targets|transforms|models|datasets`: what a recipe can name."""
+"""`edgekit targets|transforms|models|datasets|codecs|...`: what a recipe or a run file can name."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from edgekit import registry, settings
 from edgekit.cli.console import say_json, table
 from edgekit.errors import EdgekitError
 
-EXAMPLE = {verb: f"edgekit {verb} --json" for verb in ("targets", "transforms", "models", "datasets")}
 _KINDS = {
     "targets": registry.targets,
     "transforms": registry.transforms,
     "models": registry.models,
     "datasets": registry.datasets,
+    "codecs": registry.codecs,
+    "partitions": registry.partitions,
+    "optimizers": registry.optimizers,
 }
+EXAMPLE = {verb: f"edgekit {verb} --json" for verb in _KINDS}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

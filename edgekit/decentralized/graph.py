@@ -28,18 +28,18 @@ class Graph:
     target: Ints
 
     @classmethod
-    def directed(cls, size: int, arcs: Iterable[tuple[int, int]]) -> Graph:
-        """From (source, target) pairs; repeated ones and loops are dropped."""
-        pairs = np.array(list(arcs), np.int64).reshape(-1, 2)
+    def directed(cls, size: int, arcs: Iterable[tuple[int, int]] | Ints) -> Graph:
+        """From (source, target) pairs, or an array [arcs, 2] of them; repeated ones and loops are dropped."""
+        pairs = _pairs(arcs)
         pairs = pairs[pairs[:, 0] != pairs[:, 1]]
         codes = np.unique(pairs[:, 1] * max(size, 1) + pairs[:, 0])
         return cls(size, codes % max(size, 1), codes // max(size, 1))
 
     @classmethod
-    def undirected(cls, size: int, edges: Iterable[tuple[int, int]]) -> Graph:
-        """From unordered pairs: each becomes two arcs."""
-        pairs = np.array(list(edges), np.int64).reshape(-1, 2)
-        return cls.directed(size, map(tuple, np.concatenate([pairs, pairs[:, ::-1]]).tolist()))
+    def undirected(cls, size: int, edges: Iterable[tuple[int, int]] | Ints) -> Graph:
+        """From unordered pairs, or an array [edges, 2] of them: each becomes two arcs."""
+        pairs = _pairs(edges)
+        return cls.directed(size, np.concatenate([pairs, pairs[:, ::-1]]))
 
     @property
     def arcs(self) -> int:
@@ -85,3 +85,7 @@ class Graph:
             if not (new & ~seen).any():
                 return int(seen.sum())
             seen |= new
+
+
+def _pairs(pairs: Iterable[tuple[int, int]] | Ints) -> Ints:
+    return np.asarray(pairs if isinstance(pairs, np.ndarray) else list(pairs), np.int64).reshape(-1, 2)

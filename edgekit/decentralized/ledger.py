@@ -14,8 +14,8 @@ from edgekit.decentralized.graph import Ints
 class Clock(Protocol):
     """Where an exchange costs time."""
 
-    def exchange(self, source: Ints, target: Ints, size: Ints) -> None:
-        """Messages of `size` bytes over arcs, all at once."""
+    def exchange(self, source: Ints, target: Ints, size: Ints, *, shared: bool) -> None:
+        """Messages of `size` bytes over arcs, all at once; `shared` where a sender's are one and the same."""
         ...
 
 
@@ -32,10 +32,10 @@ class Ledger:
         self.bytes = np.zeros(self.agents, np.int64)
         self.messages = np.zeros(self.agents, np.int64)
 
-    def send(self, source: Ints, target: Ints, size: Ints | int) -> None:
-        """Count one exchange: a message of `size` bytes over each arc."""
+    def send(self, source: Ints, target: Ints, size: Ints | int, *, shared: bool = False) -> None:
+        """Count one exchange: a message of `size` bytes over each arc, `shared` where a sender sends all the same."""
         sizes = np.broadcast_to(np.asarray(size, np.int64), source.shape)
         np.add.at(self.bytes, source, sizes)
         np.add.at(self.messages, source, 1)
         if self.clock is not None:
-            self.clock.exchange(source, target, sizes)
+            self.clock.exchange(source, target, sizes, shared=shared)

@@ -1,7 +1,8 @@
 """Links and speeds on a virtual clock: how long a run would take on machines that are not there.
 
-Each agent has an uplink and a downlink of its own. Messages of an exchange leave one after the other, travel for the
-latency of both ends, and enter one after the other in the order of their arrival; a message enters while it leaves.
+Each agent has an uplink and a downlink of its own, which the messages of an exchange share evenly. A message enters
+while it leaves, later by the latency of both ends, so an agent has all its messages when the slowest sender has sent
+all of its own, and no sooner than its downlink can carry them.
 """
 
 from __future__ import annotations
@@ -69,37 +70,31 @@ class VirtualClock:
         """Each agent takes so many gradients [n]."""
         self.free += gradients * self.links.seconds_per_gradient / self.speeds
 
-    def exchange(self, source: Ints, target: Ints, size: Ints) -> None:
-        """Messages over arcs; each receiver goes on when its last message is there."""
+    def exchange(self, source: Ints, target: Ints, size: Ints, *, shared: bool) -> None:
+        """Messages over arcs, `shared` where a sender sends all its receivers the same.
+
+        i is free at max(max_j up_j + travel, max_k begin_k + sum of the sizes that begin at k or later / rate), with
+        up_j when j's uplink is through and begin_k when the k-th of i's messages begins to arrive.
+        """
         if not len(source):
             return
-        rate = self.links.bandwidth_mbps * 1e6 / 8
-        begin, end = self._uploads(source, size, rate)
-        travel = 2 * self.links.latency_ms / 1000
+        rate, travel = self.links.bandwidth_mbps * 1e6 / 8, 2 * self.links.latency_ms / 1000
+        through = self.free + self._uploads(source, size, shared) / rate
+        begin = self.free[source] + travel
+        order = np.lexsort((-begin, target))
+        receiver, sizes, begin = target[order], size[order], begin[order]
+        first = np.flatnonzero(np.diff(receiver, prepend=-1))
+        total = np.cumsum(sizes)
+        later = total - np.repeat(total[first] - sizes[first], np.diff(first, append=len(order)))
+        done = np.maximum(begin + later / rate, through[source[order]] + travel)
         free = self.free.copy()
-        order = np.lexsort((begin, target))
-        downlink, last = -1, 0.0
-        for arc in order:
-            receiver = int(target[arc])
-            if receiver != downlink:
-                downlink, last = receiver, 0.0
-            last = max(max(last, begin[arc] + travel) + size[arc] / rate, end[arc] + travel)
-            free[receiver] = max(free[receiver], last)
+        np.maximum.at(free, receiver, done)
         self.free = free
 
-    def _uploads(self, source: Ints, size: Ints, rate: float) -> tuple[Floats, Floats]:
-        """When each message begins and ends to leave its sender."""
-        begin, end = np.zeros(len(source)), np.zeros(len(source))
-        order = np.argsort(source, kind="stable")
-        sender, last = -1, 0.0
-        for arc in order:
-            if int(source[arc]) != sender:
-                sender, last = int(source[arc]), float(self.free[source[arc]])
-                begin[arc], end[arc] = last, last + size[arc] / rate
-            elif self.links.via == "broker":
-                begin[arc], end[arc] = last, last + size[arc] / rate
-                continue
-            else:
-                begin[arc], end[arc] = last, last + size[arc] / rate
-            last = last if self.links.via == "broker" else end[arc]
-        return begin, end
+    def _uploads(self, source: Ints, size: Ints, shared: bool) -> Floats:
+        """Bytes that each agent's uplink carries [n]: every message, or a shared one once through a broker."""
+        if shared and self.links.via == "broker":
+            largest = np.zeros(len(self.free))
+            np.maximum.at(largest, source, size)
+            return largest
+        return np.bincount(source, size, len(self.free))

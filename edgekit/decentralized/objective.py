@@ -20,6 +20,7 @@ class Objective(Protocol):
     """
 
     layout: Layout
+    buffers: dict[int, Rows]  # running statistics [Q] of each agent's model; empty where it keeps none
 
     def weight(self, agent: int) -> float:
         """How much an agent's data count in a weighted mean: its number of samples."""
@@ -45,6 +46,7 @@ class Quadratic:
     def __init__(self, center: Rows, curvature: Rows | None = None) -> None:
         self.center, self.curvature = center, curvature
         self.layout = Layout.flat(center.shape[1])
+        self.buffers: dict[int, Rows] = {}
 
     @property
     def optimum(self) -> Rows:

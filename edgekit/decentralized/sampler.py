@@ -47,6 +47,9 @@ class Sampler:
         epochs, places = np.divmod(np.asarray(draws, np.int64), self._lengths[rows] // self.batch)
         new = epochs != self._epoch[rows]
         if new.any():
+            if len(np.unique(rows[new])) < len(np.unique(np.stack([rows[new], epochs[new]]), axis=1).T):
+                pairs = zip(agents, draws, strict=True)  # one agent in two epochs: one order at a time
+                return np.concatenate([self.indices([agent], [draw]) for agent, draw in pairs])
             self._reorder(rows[new], epochs[new])
         where = places[:, None] * self.batch + np.arange(self.batch)
         return self._order[rows[:, None], where]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -43,3 +44,6 @@ class Settings:
     seed: int = 0
     strict: bool = False
     absence: Absence = field(default_factory=Absence)
+    buffers: Literal["mix", "local"] = (
+        "mix"  # running statistics: averaged with the models' weights, or left alone
+    )

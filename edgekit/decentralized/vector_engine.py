@@ -8,7 +8,9 @@ import torch
 
 from edgekit.decentralized.algorithm import Algorithm, State
 from edgekit.decentralized.buffers import Buffers
+from edgekit.decentralized.coding import RAW
 from edgekit.decentralized.context import Context
+from edgekit.decentralized.exchange import Group, Mix
 from edgekit.decentralized.keys import stream
 from edgekit.decentralized.ledger import Ledger
 from edgekit.decentralized.links import VirtualClock
@@ -80,11 +82,28 @@ class VectorEngine:
             self._tick(before)
             reply = self.exchange.serve(request, now)
         self._tick(before)
+        self._mix_buffers(now)
         context.advance()
         self._restore(absent, saved)
         self.buffers.reclaim(self.state.values())
         self.number += 1
         return self._loss()
+
+    def _mix_buffers(self, now: Round) -> None:
+        """Average running statistics as the models are averaged; with weights of mass 1 where W keeps columns."""
+        kept = self.objective.buffers
+        if not kept or self.settings.buffers == "local":
+            return
+        rows = torch.stack([kept[agent] for agent in self.roster.ids])
+        ones = rows.new_ones(len(rows), 1)
+        if self.algorithm.mixing == "none":
+            among = "groups" if self.algorithm.groups else "all"
+            mixed = self.exchange.serve(Group((rows,), "buffers", RAW, among), now)
+        else:
+            reply = self.exchange.serve(Mix((rows, ones), "buffers", RAW), now)
+            mixed = reply.sums[0] / reply.sums[1]
+        for agent, row in zip(self.roster.ids, mixed, strict=True):
+            kept[agent].copy_(row)
 
     def now(self) -> Round:
         """What holds in the coming round."""
@@ -133,6 +152,7 @@ class VectorEngine:
         found.put("state", self.state)
         found.put("kept", self.context.kept)
         found.put("public", self.exchange.public)
+        found.put("buffers", {str(agent): row for agent, row in self.objective.buffers.items()})
         found.put_residuals(self.exchange.residuals)
         counts: dict[str, npt.NDArray[np.generic]] = {"draws": self.context.draws}
         counts |= {"gradients": self.context.gradients, "bytes": self.ledger.bytes}
@@ -148,6 +168,8 @@ class VectorEngine:
         self.state: State = found.take("state")
         self.context.kept = found.take("kept")
         self.exchange.public = found.take("public")
+        for agent, row in found.take("buffers").items():
+            self.objective.buffers[int(agent)].copy_(row)
         self.exchange.residuals = found.take_residuals()
         counts = {name: value.numpy() for name, value in found.take("counts").items()}
         self.context.draws[:], self.context.gradients[:] = counts["draws"], counts["gradients"]

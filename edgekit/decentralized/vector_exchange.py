@@ -180,7 +180,7 @@ class VectorExchange:
         for member in members:
             out[member, part] = row
         self.ledger.send(np.array(source), np.full(len(others), owner), np.array(size))
-        self.ledger.send(np.full(len(others), owner), np.array(others), length)
+        self.ledger.send(np.full(len(others), owner), np.array(others), length, shared=True)
 
     def _count_group(self, members: list[int], codec: Codec, spec: RowSpec, *, head: int) -> None:
         count = len(members)
@@ -189,7 +189,7 @@ class VectorExchange:
         source, owner = np.repeat(every, count), np.tile(every, count)
         off, size = source != owner, np.tile(np.array(sizes, np.int64), count)
         self.ledger.send(source[off], owner[off], size[off] + head)  # each its part to the owner of that part
-        self.ledger.send(owner[off], source[off], size[off])  # and the mean of the part back
+        self.ledger.send(owner[off], source[off], size[off], shared=True)  # and the mean of the part back
 
     def _reply(self, request: Reply, now: Round) -> Rows:
         codec, spec = request.codec or self.codec, self._spec(request.values)
@@ -265,7 +265,7 @@ class VectorExchange:
     def _count(self, mixing: Mixing, parts: list[list[int]]) -> None:
         sizes = np.array([coding.message_size(each) for each in parts], np.int64)
         graph = mixing.graph
-        self.ledger.send(graph.source, graph.target, sizes[graph.source])
+        self.ledger.send(graph.source, graph.target, sizes[graph.source], shared=True)
 
 
 def _head(request: Group) -> int:
