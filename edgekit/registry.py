@@ -194,7 +194,23 @@ topologies = Registry(
     "edgekit.topologies",
     {
         "complete": "edgekit.decentralized.topologies.complete:Complete",
+        "star": "edgekit.decentralized.topologies.star:Star",
         "ring": "edgekit.decentralized.topologies.ring:Ring",
+        "line": "edgekit.decentralized.topologies.line:Line",
+        "torus": "edgekit.decentralized.topologies.torus:Torus",
+        "hypercube": "edgekit.decentralized.topologies.hypercube:Hypercube",
+        "exponential": "edgekit.decentralized.topologies.exponential:Exponential",
+        "one-peer-exponential": "edgekit.decentralized.topologies.one_peer_exponential:OnePeerExponential",
+        "random-regular": "edgekit.decentralized.topologies.random_regular:RandomRegular",
+        "erdos-renyi": "edgekit.decentralized.topologies.erdos_renyi:ErdosRenyi",
+        "small-world": "edgekit.decentralized.topologies.small_world:SmallWorld",
+        "random-matching": "edgekit.decentralized.topologies.random_matching:RandomMatching",
+        "matcha": "edgekit.decentralized.topologies.matcha:Matcha",
+        "d-cliques": "edgekit.decentralized.topologies.d_cliques:DCliques",
+        "clumping": "edgekit.decentralized.topologies.clumping:Clumping",
+        "moshpit": "edgekit.decentralized.topologies.moshpit:Moshpit",
+        "hierarchical": "edgekit.decentralized.topologies.hierarchical:Hierarchical",
+        "custom": "edgekit.decentralized.topologies.custom:Custom",
     },
 )
 codecs = Registry(
@@ -202,6 +218,10 @@ codecs = Registry(
     "edgekit.codecs",
     {
         "raw": "edgekit.codecs.raw:Raw",
+        "fp16": "edgekit.codecs.half:Fp16",
+        "bf16": "edgekit.codecs.half:Bf16",
+        "uint8": "edgekit.codecs.uint8:UInt8",
+        "top-k": "edgekit.codecs.top_k:TopK",
         "natural": "edgekit.codecs.natural:Natural",
         "scaled-sign": "edgekit.codecs.scaled_sign:ScaledSign",
         "error-feedback": "edgekit.codecs.error_feedback:ErrorFeedback",
@@ -215,5 +235,19 @@ optimizers = Registry(
         "adamw": "edgekit.decentralized.optimizers:AdamW",
         "lars": "edgekit.decentralized.optimizers:Lars",
         "lamb": "edgekit.decentralized.optimizers:Lamb",
+    },
+)
+partitions = Registry(
+    "partition",
+    "edgekit.partitions",
+    {
+        "iid": "edgekit.decentralized.partition.iid:Iid",
+        "sorted_fraction": "edgekit.decentralized.partition.sorted_fraction:SortedFraction",
+        "shards": "edgekit.decentralized.partition.shards:Shards",
+        "classes_per_agent": "edgekit.decentralized.partition.classes_per_agent:ClassesPerAgent",
+        "dirichlet": "edgekit.decentralized.partition.dirichlet:Dirichlet",
+        "resource_correlated": "edgekit.decentralized.partition.resource_correlated:ResourceCorrelated",
+        "natural": "edgekit.decentralized.partition.natural:Natural",
+        "given": "edgekit.decentralized.partition.given:Given",
     },
 )

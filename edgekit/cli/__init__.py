@@ -18,7 +18,7 @@ from edgekit.errors import BadInput, EdgekitError, did_you_mean
 
 VERBS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "train a small network, compress it for this machine, show the report"),
-    "init": ("init", "trace a model and write a commented recipe that runs as it is"),
+    "init": ("init", "trace a model and write a commented recipe, or a run file, that runs as it is"),
     "check": (
         "check",
         "operators, parameters, MACs, memory, and what a board cannot run: seconds, before training",
@@ -33,9 +33,14 @@ VERBS: dict[str, tuple[str, str]] = {
     "transforms": ("listing", "the steps that a recipe can take, and their settings"),
     "models": ("listing", "the models that a recipe can name"),
     "datasets": ("listing", "the data sets that a recipe can name"),
+    "data": ("data", "how a run's data lie over its agents: show, or write each agent's share"),
     "algorithms": (
         "algorithms",
         "decentralized algorithms: what each needs, sends and computes, and its paper",
+    ),
+    "topologies": (
+        "topologies",
+        "who speaks with whom: the graphs of decentralized training, and their facts",
     ),
     "codecs": ("listing", "what rows can be coded with on their way to other agents"),
     "partitions": ("listing", "how data can be divided over agents"),

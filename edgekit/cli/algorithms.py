@@ -51,19 +51,19 @@ def facts(cls: Any) -> dict[str, Any]:
     """Needs, messages, gradients and paper of an algorithm's class."""
     made = cls()
     needs = [_MATRIX[cls.mixing]]
-    needs += ["a graph that stays"] * bool(getattr(cls, "static_graph", False))
-    needs += ["a topology with groups"] * bool(getattr(cls, "groups", False))
-    needs += ["SGD without momentum"] * (getattr(cls, "optimizer", "any") != "any")
-    needs += ["one local step"] * (not getattr(cls, "local_steps", True))
+    needs += ["a graph that stays"] * cls.static_graph
+    needs += ["a topology with groups"] * cls.groups
+    needs += ["SGD without momentum"] * (cls.optimizer != "any")
+    needs += ["one local step"] * (not cls.local_steps)
     needs += ["no BatchNorm"] * (not cls.buffers)
     needs += ["an unbiased codec"] * (cls.codecs == "unbiased")
-    if getattr(cls, "smallest_eigenvalue", -1.0) > -1:
+    if cls.smallest_eigenvalue > -1:
         needs.append(f"eigenvalues of W above {cls.smallest_eigenvalue:.3g}")
     return {
         "needs": needs,
         "sends": _sends(made),
         "vectors": made.vectors,
-        "grouped": getattr(made, "grouped", 0.0),
+        "grouped": made.grouped,
         "gradients": cls.gradients,
         "source": cls.source,
     }
@@ -75,6 +75,6 @@ def _sends(made: Any) -> str:
     if made.vectors:
         whom = "each neighbour" if hasattr(made, "round") else "a partner"
         parts.append(f"{made.vectors:.3g} row{'s' * (made.vectors > 1)} to {whom}")
-    if getattr(made, "grouped", 0.0):
+    if made.grouped:
         parts.append(f"{made.grouped:g} row averaged in a group of g: 2 (g - 1) / g rows")
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""`edgekit compare DIR DIR ...`: several results side by side."""
+"""`edgekit compare DIR DIR ...`: several results side by side; of training runs, laid over each other."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from edgekit.cli.console import kib, say, say_json, table
 from edgekit.errors import BadInput
 
 EXAMPLE = "edgekit compare runs/recipe-1 runs/recipe-2"
+RUN = "summary.json"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +26,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the HTML page (default: compare.html)",
     )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="training runs: a line a run and seed")
+    parser.add_argument("--latex", type=Path, metavar="FILE", help="training runs: the table for a paper")
     parser.add_argument("--json", action="store_true", help="print JSON, write no page")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print a table and write a page."""
+    if any((folder / RUN).is_file() for folder in options.folders):
+        return _runs(options)
     reports = [(str(path.parent), _read(path)) for folder in options.folders for path in _reports(folder)]
     if options.json:
         say_json([{"folder": folder, "report": report} for folder, report in reports])
@@ -46,6 +51,26 @@ def run(options: argparse.Namespace) -> int:
         [report for _, report in reports], options.out, names=[folder for folder, _ in reports]
     )
     say(f"page: {options.out}")
+    return 0
+
+
+def _runs(options: argparse.Namespace) -> int:
+    """Training runs: their cells in one table, the differences paired by seed, and the curves in one plot."""
+    from edgekit.cli.simulate import show
+    from edgekit.report.run_html import is_share, write_run_html
+    from edgekit.runs.history import History
+    from edgekit.runs.overlay import latex, overlay, write_csv
+
+    history = overlay([History.of(folder) for folder in options.folders])
+    if options.csv is not None:
+        write_csv(history.summary["cells"], options.csv)
+    if options.latex is not None:
+        options.latex.write_text(latex(history.summary["cells"], percent=is_share(history)), encoding="utf-8")
+    if options.json:
+        say_json(history.summary)
+        return 0
+    write_run_html(history, options.out)
+    show(history, page=options.out)
     return 0
 
 

@@ -10,10 +10,21 @@ from typing import Any
 from edgekit.cli.check import shape
 from edgekit.cli.console import say, say_json, table
 from edgekit.errors import BadInput, did_you_mean
-from edgekit.registry import Registry, datasets, load_object, models, targets, transforms
+from edgekit.registry import (
+    Registry,
+    algorithms,
+    codecs,
+    datasets,
+    load_object,
+    models,
+    partitions,
+    targets,
+    topologies,
+    transforms,
+)
 
-EXAMPLE = "edgekit conformance ./my_transform.py:Sharpen --settings '{strength: 0.5}'"
-_KINDS = (transforms, targets, models, datasets)
+EXAMPLE = "edgekit conformance ./my_algorithm.py:MyAlgorithm --settings '{gamma: 0.5}'"
+_KINDS = (transforms, targets, models, datasets, algorithms, topologies, codecs, partitions)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--settings",
         default="{}",
         metavar="YAML",
-        help="settings of a transform, options of a model or a data set, such as '{ratio: 0.5}'",
+        help="settings or options of what is checked, such as '{ratio: 0.5}'",
     )
     parser.add_argument("--input", type=shape, metavar="C,H,W", help="one sample of a model's input")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -51,6 +62,9 @@ def _rows(options: argparse.Namespace) -> tuple[str, list[Any]]:
     settings = _settings(options.settings)
     if _is_transform(value):
         return "transform", testing.check_transform(_step(value, options.name, settings))
+    trained = _of_a_run(value, options.name, settings)
+    if trained is not None:
+        return trained
     if all(hasattr(value, method) for method in ("caps", "lint", "export", "audit", "runner")):
         return "target", testing.check_target(value() if isinstance(value, type) else value)
     if options.name in datasets.names() or _makes_data(value):
@@ -89,6 +103,30 @@ def _step(value: Any, name: str, given: dict[str, Any]) -> Any:
     return parse_recipe(
         f"model: resnet8\nsteps: [{{{json.dumps(name)}: {json.dumps(chosen)}}}]", source="--settings"
     ).steps[0]
+
+
+def _of_a_run(value: Any, name: str, given: dict[str, Any]) -> tuple[str, list[Any]] | None:
+    """The kit of an algorithm, a topology, a codec or a partition; None for anything else."""
+    from edgekit import testing
+    from edgekit.codecs.codec import Codec
+    from edgekit.decentralized.algorithm import Declared
+    from edgekit.decentralized.partition.partition import Partition
+    from edgekit.decentralized.topology import Topology
+    from edgekit.runs.named import make
+    from edgekit.yaml_lines import Document
+
+    kinds: tuple[tuple[Registry, type, Any], ...] = (
+        (algorithms, Declared, testing.check_algorithm),
+        (topologies, Topology, testing.check_topology),
+        (codecs, Codec, testing.check_codec),
+        (partitions, Partition, testing.check_partition),
+    )
+    for kind, base, check in kinds:
+        if isinstance(value, type) and issubclass(value, base):
+            place = (kind.kind,)
+            made = make(kind, {name: given}, document=Document("--settings"), path=place, base=base)
+            return kind.kind, check(made)
+    return None
 
 
 def _is_transform(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""`edgekit init`: trace a model and write a commented recipe that runs as it is."""
+"""`edgekit init [run]`: trace a model and write a commented recipe, or a run file, that runs as it is."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ EXAMPLE = "edgekit init --model ./net.py:Net --weights ./net.safetensors --data 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words that the verb takes."""
     parser.add_argument(
+        "what",
+        nargs="?",
+        choices=["recipe", "run"],
+        default="recipe",
+        help="recipe: to compress a model (default); run: to train one over agents",
+    )
+    parser.add_argument(
         "--model",
-        default="resnet8",
         metavar="M",
-        help="a zoo name, package.module:Name, ./net.py:Net, or FILE.onnx (default: resnet8)",
+        help="a zoo name, package.module:Name, ./net.py:Net, or FILE.onnx (default: resnet8, of a run: mlp)",
     )
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="trained weights (state dict or safetensors)"
@@ -40,16 +46,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("recipe.yaml"),
         metavar="FILE",
-        help="the recipe to write (default: recipe.yaml); an existing file is kept",
+        help="the file to write (default: recipe.yaml or run.yaml); an existing one is kept",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the recipe, having read it back."""
+    """Write the recipe or the run file, having read it back."""
+    options.out = options.out or Path(f"{options.what}.yaml")
+    options.model = options.model or ("mlp" if options.what == "run" else "resnet8")
     if options.out.exists():
         raise BadInput(f"init: '{options.out}' exists and is kept. Name another file with --out.")
+    if options.what == "run":
+        return _run_file(options)
 
     from edgekit import draft
     from edgekit.recipe import check_order, parse_recipe
@@ -60,6 +69,18 @@ def run(options: argparse.Namespace) -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text, encoding="utf-8")
     say(f"written: {options.out}", f"run it: edgekit compress {options.out}")
+    return 0
+
+
+def _run_file(options: argparse.Namespace) -> int:
+    from edgekit.runs.draft import run_text
+    from edgekit.runs.study import parse_study
+
+    text = run_text(options.model, _data(options), options.out)
+    parse_study(text, source=str(options.out))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(text, encoding="utf-8")
+    say(f"written: {options.out}", f"run it: edgekit simulate {options.out}")
     return 0
 
 

@@ -51,26 +51,26 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def show(history: Any) -> None:
-    """The table of the cells, their paired differences, and where the report is."""
+def show(history: Any, *, page: Path | None = None) -> None:
+    """The table of the cells, their paired differences, and where the page is."""
     from edgekit.report.run_html import view
 
     seen = view(history, plots=False)
     table(
         ["", *seen["columns"]],
-        [(row["name"], *(_cell(cell) for cell in row["values"])) for row in seen["cells"]],
+        [(row["name"], *(_cell(cell) for cell in row["figures"])) for row in seen["cells"]],
         title=f"{seen['title']}: {seen['what']}",
         numbers=seen["columns"],
     )
     if seen["differences"]:
         table(
             [f"{seen['first']} minus", *seen["difference_columns"]],
-            [(row["name"], *(_cell(cell) for cell in row["values"])) for row in seen["differences"]],
+            [(row["name"], *(_cell(cell) for cell in row["figures"])) for row in seen["differences"]],
             numbers=seen["difference_columns"],
         )
     if seen["claim"]:
         say(f"claim: {seen['claim']}")
-    say(f"report: {history.folder / 'report.html'}")
+    say(f"report: {page or history.folder / 'report.html'}")
 
 
 def _cell(cell: dict[str, str]) -> str:

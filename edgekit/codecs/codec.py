@@ -7,12 +7,16 @@ bytes into what the receiver sees.
 - Length, dtype and layers come from the `RowSpec` that both ends hold, never from the bytes: a payload carries
   values only. `decode` raises BadPayload for bytes that cannot be one, and allocates nothing that `spec` does not
   bound.
+- The row is the sender's own: it may be a view, with gaps, and is read only. `project` may return it as it is.
+- A row with NaN or infinite values is refused: `check_finite` first, in whatever reads a row (BadInput). So `decode`
+  gives finite values too, or raises BadPayload (`check_decoded`): what diverged at one agent stays there.
 - Randomness comes from the generator that `encode` is given, keyed by (run, agent, round, slot): the simulator and
   a device draw the same numbers. Take numbers from nowhere else.
 - `size` is the exact length of every payload where it does not depend on the values, else None. `limit` bounds the
   length of any payload, so that a receiver can refuse before it decodes.
 - Declare what is proved: `unbiased` with `variance` omega, E||C(x) - x||^2 <= omega ||x||^2, or `contraction` delta,
-  E||C(x) - x||^2 <= (1 - delta) ||x||^2. The conformance kit measures them.
+  E||C(x) - x||^2 <= (1 - delta) ||x||^2. They hold for values that are 0 or of magnitude 2^-126 to 2^126, up to the
+  rounding of a float32. The conformance kit measures them.
 - `project` is decode(encode(x)) bit for bit; override it where the lossy part alone is faster.
 - A codec that keeps a residual between rounds (`remembers`) overrides `transmit` and `see`; engines keep the residual,
   one for each agent and slot, and where an algorithm answers each neighbour apart, one for each neighbour.
@@ -27,7 +31,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.errors import EdgekitError
+from edgekit.errors import BadInput, EdgekitError
 
 Row = npt.NDArray[np.floating]
 
@@ -53,10 +57,20 @@ class RowSpec:
         """Bytes of one value in memory."""
         return int(np.dtype(self.dtype).itemsize)
 
+    @property
+    def little(self) -> np.dtype[np.floating]:
+        """The dtype as it travels: little-endian."""
+        return np.dtype(self.dtype).newbyteorder("<")
+
     @cached_property
     def bounds(self) -> tuple[tuple[int, int], ...]:
         """The layers, or the whole row as one."""
         return self.layers or ((0, self.size),)
+
+    @cached_property
+    def longest(self) -> int:
+        """The length of the longest layer."""
+        return max(stop - start for start, stop in self.bounds)
 
 
 class Codec:
@@ -70,11 +84,11 @@ class Codec:
     remembers: ClassVar[bool] = False  # needs a residual [spec.size], zero at first
 
     def encode(self, row: Row, spec: RowSpec, random: np.random.Generator) -> bytes:
-        """The bytes of a row [spec.size]."""
+        """The bytes of a row [spec.size]; BadInput where it holds NaN or infinite values."""
         raise NotImplementedError
 
     def decode(self, payload: bytes, spec: RowSpec) -> Row:
-        """The row [spec.size] of `spec.dtype` that the receiver sees; BadPayload for bytes that are none."""
+        """The row [spec.size] of `spec.dtype` that the receiver sees, finite; BadPayload for bytes that are none."""
         raise NotImplementedError
 
     def size(self, spec: RowSpec) -> int | None:
@@ -116,3 +130,18 @@ def check_length(name: str, payload: bytes, wanted: int) -> None:
     """Raise BadPayload where a payload has another length than the local model says."""
     if len(payload) != wanted:
         raise BadPayload(f"{name}: a payload of {len(payload)} bytes, but this run's model makes {wanted}.")
+
+
+def check_finite(name: str, row: Row) -> None:
+    """Raise BadInput where a row holds NaN or infinite values."""
+    if not np.isfinite(row).all():
+        raise BadInput(
+            f"{name}: a row to be sent holds NaN or infinite values: training has diverged. Lower the learning rate."
+        )
+
+
+def check_decoded(name: str, row: Row) -> Row:
+    """A decoded row as it is; BadPayload where it holds NaN or infinite values."""
+    if not np.isfinite(row).all():
+        raise BadPayload(f"{name}: a payload holds NaN or infinite values, which no agent sends.")
+    return row

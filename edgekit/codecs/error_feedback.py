@@ -13,9 +13,10 @@ from edgekit.errors import BadInput
 
 @dataclass(frozen=True)
 class ErrorFeedback(Codec):
-    """v = x + e; send C(v); e <- v - C(v). What was sent plus the residual is the sum of what was to be sent.
+    """Another codec, which is given what it lost before with what is sent next; the bytes are its own.
 
-    For increments (gradients, cross-gradients, differences): sum_t C_t + e_T = sum_t x_t.
+    v = x + e; send C(v); e <- v - C(v). For increments (gradients, cross-gradients, differences): sum_t C_t + e_T =
+    sum_t x_t.
     """
 
     codec: Codec
@@ -51,22 +52,32 @@ class ErrorFeedback(Codec):
         """The inner codec's."""
         return self.codec.limit(spec)
 
+    def contraction(self, spec: RowSpec) -> float | None:
+        """The inner codec's."""
+        return self.codec.contraction(spec)
+
+    def project(self, row: Row, spec: RowSpec, random: np.random.Generator) -> Row:
+        """The inner codec's values; the residual enters in `see`."""
+        return self.codec.project(row, spec, random)
+
     def transmit(
         self, row: Row, spec: RowSpec, random: np.random.Generator, residual: Row | None = None
     ) -> tuple[bytes, Row]:
         """Send the row and the residual; keep what is lost."""
-        if residual is None:
-            raise ValueError("error feedback needs the residual that its engine keeps")
-        residual += row
-        payload, seen = self.codec.transmit(residual, spec, random)
-        residual -= seen
+        total = row + _kept(residual)
+        payload, seen = self.codec.transmit(total, spec, random)
+        np.subtract(total, seen, out=residual)
         return payload, seen
 
     def see(self, row: Row, spec: RowSpec, random: np.random.Generator, residual: Row | None = None) -> Row:
         """The same without the bytes."""
-        if residual is None:
-            raise ValueError("error feedback needs the residual that its engine keeps")
-        residual += row
-        seen = self.codec.see(residual.copy(), spec, random)
-        residual -= seen
+        total = row + _kept(residual)
+        seen = self.codec.see(total, spec, random)
+        np.subtract(total, seen, out=residual)
         return seen
+
+
+def _kept(residual: Row | None) -> Row:
+    if residual is None:
+        raise ValueError("error feedback needs the residual that its engine keeps")
+    return residual

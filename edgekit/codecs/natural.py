@@ -6,21 +6,24 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from edgekit.codecs.codec import Codec, Row, RowSpec, check_length
+from edgekit.codecs.bits import pack, unpack, words
+from edgekit.codecs.codec import BadPayload, Codec, Row, RowSpec, check_finite, check_length
 
 _MANTISSA = np.uint32(0x7FFFFF)
-_EXPONENT = np.uint32(0x7F800000)
+_POWER = np.uint32(0xFF800000)  # sign and exponent
 _SIGN = np.uint32(0x80000000)
-_LARGEST = np.uint32(0x7F000000)  # 2^127: rounding up from here would be infinite
+_LARGEST = 2.0**127
 
 
 @dataclass(frozen=True)
 class Natural(Codec):
-    """C(t) = sign(t) 2^a with probability (2^(a+1) - |t|) / 2^a, else sign(t) 2^(a+1), a = floor(log2 |t|); C(0) = 0.
+    """Each value rounded at random to a power of two next to it: 9 bits a value, the sign and exponent of a float32.
 
-    Unbiased, E C(t)^2 <= 9/8 t^2. 9 bits a value: the sign and the exponent of a float32. Values below 2^-126 are sent
-    as 0, those above 2^127 as 2^127.
+    C(t) = sign(t) 2^a with probability (2^(a+1) - |t|) / 2^a, else sign(t) 2^(a+1), a = floor(log2 |t|); C(0) = 0.
+    Unbiased, E C(t)^2 <= 9/8 t^2. Values below 2^-126 become 0 or 2^-126, unbiased too; those above 2^127 are sent as
+    2^127.
     """
 
     name: ClassVar[str] = "natural"
@@ -31,18 +34,17 @@ class Natural(Codec):
     def encode(self, row: Row, spec: RowSpec, random: np.random.Generator) -> bytes:
         """All exponents, one byte each, then all signs, one bit each."""
         bits = self._rounded(row, random)
-        exponents = (bits >> np.uint32(23)).astype(np.uint8)
-        return exponents.tobytes() + np.packbits(bits >= _SIGN).tobytes()
+        return (bits >> np.uint32(23)).astype(np.uint8).tobytes() + pack(bits >= _SIGN)
 
     def decode(self, payload: bytes, spec: RowSpec) -> Row:
         """The powers of two."""
         check_length(self.name, payload, self.size(spec))
         exponents = np.frombuffer(payload[: spec.size], np.uint8).astype(np.uint32)
-        signs = np.unpackbits(np.frombuffer(payload[spec.size :], np.uint8), count=spec.size).astype(
-            np.uint32
-        )
-        bits = (np.minimum(exponents, np.uint32(254)) << np.uint32(23)) | (signs << np.uint32(31))
-        return bits.view(np.float32).astype(spec.dtype)
+        if (exponents == 255).any():
+            raise BadPayload("natural: an exponent is that of NaN or infinity.")
+        signs = unpack(self.name, payload[spec.size :], spec.size).astype(np.uint32)
+        bits = (exponents << np.uint32(23)) | (signs << np.uint32(31))
+        return bits.view(np.float32).astype(spec.dtype, copy=False)
 
     def size(self, spec: RowSpec) -> int:
         """9 bits a value, rounded up."""
@@ -54,11 +56,14 @@ class Natural(Codec):
 
     def project(self, row: Row, spec: RowSpec, random: np.random.Generator) -> Row:
         """The rounded values, without the bytes."""
-        return self._rounded(row, random).view(np.float32).astype(spec.dtype)
+        return self._rounded(row, random).view(np.float32).astype(spec.dtype, copy=False)
 
-    def _rounded(self, row: Row, random: np.random.Generator) -> np.ndarray:
-        """The bits of the rounded values: the exponent goes up with the probability of the mantissa."""
-        bits = np.ascontiguousarray(row, np.float32).view(np.uint32)
-        up = random.integers(0, 1 << 23, len(bits), np.uint32) < (bits & _MANTISSA)
-        magnitude = np.minimum((bits & _EXPONENT) + (up.astype(np.uint32) << np.uint32(23)), _LARGEST)
-        return np.where(bits & _EXPONENT, (bits & _SIGN) | magnitude, np.uint32(0)).astype(np.uint32)
+    def _rounded(self, row: Row, random: np.random.Generator) -> npt.NDArray[np.uint32]:
+        """The bits of the rounded values: the mantissa and 23 random bits carry into the exponent, or do not."""
+        check_finite(self.name, row)
+        values = np.clip(row, -_LARGEST, _LARGEST).astype(np.float32, copy=False)
+        bits: npt.NDArray[np.uint32] = words(random, len(values), "<u4")
+        bits &= _MANTISSA
+        bits += values.view(np.uint32)
+        bits &= _POWER
+        return bits

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgekit.codecs.codec import Codec, Row, RowSpec, check_length
+from edgekit.codecs.codec import Codec, Row, RowSpec, check_decoded, check_finite, check_length
 
 
 @dataclass(frozen=True)
@@ -16,17 +16,19 @@ class Raw(Codec):
 
     name: ClassVar[str] = "raw"
     number: ClassVar[int] = 1
+    source: ClassVar[str] = "own"
     lossless: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
 
     def encode(self, row: Row, spec: RowSpec, random: np.random.Generator) -> bytes:
         """The memory of the row."""
-        return np.ascontiguousarray(row, _little(spec)).tobytes()
+        check_finite(self.name, row)
+        return row.astype(spec.little, copy=False).tobytes()
 
     def decode(self, payload: bytes, spec: RowSpec) -> Row:
         """A copy of the values, in the machine's byte order."""
         check_length(self.name, payload, self.size(spec))
-        return np.frombuffer(payload, _little(spec)).astype(spec.dtype)
+        return check_decoded(self.name, np.frombuffer(payload, spec.little).astype(spec.dtype))
 
     def size(self, spec: RowSpec) -> int:
         """itemsize * size."""
@@ -42,8 +44,5 @@ class Raw(Codec):
 
     def project(self, row: Row, spec: RowSpec, random: np.random.Generator) -> Row:
         """The row itself."""
+        check_finite(self.name, row)
         return row
-
-
-def _little(spec: RowSpec) -> np.dtype[np.floating]:
-    return np.dtype(spec.dtype).newbyteorder("<")

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from edgekit.codecs.codec import BadPayload, Codec, Row, RowSpec, check_length
+from edgekit.codecs.bits import pack, unpack
+from edgekit.codecs.codec import BadPayload, Codec, Row, RowSpec, check_finite, check_length
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
 class ScaledSign(Codec):
-    """C(x) = (||x||_1 / d) sign(x), layer by layer: 1 bit a value and a float32 a layer; 0 counts as positive.
+    """The sign of each value, times the mean magnitude of its layer: 1 bit a value and a float32 a layer.
 
-    A contraction with delta = ||x||_1^2 / (d ||x||_2^2) >= 1/d, 2/pi for Gaussian values. Biased: wrap it in error
-    feedback.
+    C(x) = (||x||_1 / d) sign(x); 0 counts as positive. A contraction with delta = ||x||_1^2 / (d ||x||_2^2) >= 1/d,
+    2/pi for Gaussian values. Biased: wrap it in error feedback.
     """
 
     name: ClassVar[str] = "scaled-sign"
@@ -24,10 +28,7 @@ class ScaledSign(Codec):
 
     def encode(self, row: Row, spec: RowSpec, random: np.random.Generator) -> bytes:
         """All scales, then all bits."""
-        scales = np.array(
-            [np.abs(row[start:stop]).mean(dtype=np.float64) for start, stop in spec.bounds], "<f4"
-        )
-        return scales.tobytes() + np.packbits(row >= 0).tobytes()
+        return self._scales(row, spec).astype("<f4", copy=False).tobytes() + pack(row >= 0)
 
     def decode(self, payload: bytes, spec: RowSpec) -> Row:
         """The scale of its layer with the sign of each value."""
@@ -36,8 +37,7 @@ class ScaledSign(Codec):
         scales = np.frombuffer(payload[:head], "<f4")
         if not (np.isfinite(scales).all() and (scales >= 0).all()):
             raise BadPayload("scaled-sign: a scale is negative or not finite.")
-        bits = np.unpackbits(np.frombuffer(payload[head:], np.uint8), count=spec.size)
-        return self._values(bits.astype(bool), scales, spec)
+        return _values(unpack(self.name, payload[head:], spec.size), scales, spec)
 
     def size(self, spec: RowSpec) -> int:
         """4 layers + size / 8, rounded up."""
@@ -45,10 +45,28 @@ class ScaledSign(Codec):
 
     def contraction(self, spec: RowSpec) -> float:
         """1 / d of the longest layer, at worst."""
-        return 1.0 / max(stop - start for start, stop in spec.bounds)
+        return 1.0 / max(1, spec.longest)
 
-    def _values(self, positive: np.ndarray, scales: np.ndarray, spec: RowSpec) -> Row:
-        out = np.empty(spec.size, spec.dtype)
-        for (start, stop), scale in zip(spec.bounds, scales, strict=True):
-            out[start:stop] = np.where(positive[start:stop], scale, -scale)
-        return out
+    def project(self, row: Row, spec: RowSpec, random: np.random.Generator) -> Row:
+        """The scales with the signs, without the bytes."""
+        return _values(row >= 0, self._scales(row, spec), spec)
+
+    def _scales(self, row: Row, spec: RowSpec) -> npt.NDArray[np.float32]:
+        """||x||_1 / d of each layer [layers]; 0 for a layer without values."""
+        check_finite(self.name, row)
+        magnitude = np.abs(row)
+        with np.errstate(over="ignore"):
+            means = [
+                magnitude[start:stop].sum(dtype=np.float64) / max(1, stop - start)
+                for start, stop in spec.bounds
+            ]
+        return np.minimum(means, _LARGEST).astype(np.float32)
+
+
+def _values(positive: npt.NDArray[np.generic], scales: npt.NDArray[np.float32], spec: RowSpec) -> Row:
+    out = positive.astype(spec.dtype)
+    out += out
+    out -= 1
+    for (start, stop), scale in zip(spec.bounds, scales, strict=True):
+        out[start:stop] *= scale
+    return out

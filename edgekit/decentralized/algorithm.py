@@ -33,8 +33,8 @@ State = dict[str, torch.Tensor]
 Matrix = Literal["none", "row", "doubly", "symmetric", "column"]
 
 
-class Algorithm:
-    """Base of all synchronous algorithms."""
+class Declared:
+    """What an algorithm declares of itself, the same for synchronous and asynchronous ones."""
 
     name: ClassVar[str] = ""
     source: ClassVar[str] = ""  # author, year
@@ -43,13 +43,13 @@ class Algorithm:
     static_graph: ClassVar[bool] = False  # the graph must be the same in every round
     groups: ClassVar[bool] = False  # needs a topology with groups
     optimizer: ClassVar[Literal["any", "plain", "own"]] = (
-        "any"  # plain: SGD without momentum; own: brings its momentum
+        "any"  # plain: SGD without momentum; own: brings one
     )
     local_steps: ClassVar[bool] = True  # may take several batches between two exchanges
     buffers: ClassVar[bool] = True  # works on models that keep running statistics
     keeps_mean: ClassVar[bool] = True  # exchanges leave the mean of the models where the gradients moved it
     codecs: ClassVar[Literal["any", "unbiased"]] = "any"
-    vectors: ClassVar[float] = 1.0  # rows sent to every neighbour in a round, before the codec
+    vectors: ClassVar[float] = 1.0  # rows sent to every neighbour (or partner) in a round, before the codec
     grouped: ClassVar[float] = 0.0  # rows averaged within a group in a round
     gradients: ClassVar[str] = "1"  # in a round and local step; d is the degree
 
@@ -57,34 +57,27 @@ class Algorithm:
         """The state before the first round, from the models x [A, P]."""
         return {"x": x}
 
-    def round(self, state: State, context: Context) -> Steps:
-        """One round: change `state`, yield exchanges."""
-        raise NotImplementedError
-
     def output(self, state: State) -> torch.Tensor:
         """The models [A, P] that are used and evaluated."""
         return state["x"]
 
 
-class AsyncAlgorithm:
+class Algorithm(Declared):
+    """Base of all synchronous algorithms."""
+
+    def round(self, state: State, context: Context) -> Steps:
+        """One round: change `state`, yield exchanges."""
+        raise NotImplementedError
+
+
+class AsyncAlgorithm(Declared):
     """Base of all asynchronous algorithms: agents train at their own pace and average in pairs.
 
     The engine calls, in the order of time: `local` when an agent has finished its work, which began from the model
     `seen`; then the agent and one neighbour exchange models, and each calls `merge` when the other's arrives.
     """
 
-    name: ClassVar[str] = ""
-    source: ClassVar[str] = ""
     mixing: ClassVar[Matrix] = "none"
-    buffers: ClassVar[bool] = True
-    keeps_mean: ClassVar[bool] = True
-    codecs: ClassVar[Literal["any", "unbiased"]] = "any"
-    vectors: ClassVar[float] = 1.0  # rows that each of the pair sends
-    gradients: ClassVar[str] = "1"
-
-    def start(self, x: torch.Tensor, context: Context) -> State:
-        """The state before the first event."""
-        return {"x": x}
 
     def local(self, state: State, row: int, seen: torch.Tensor, context: Context) -> None:
         """The work of one agent, `context` being its own: changes row `row`; seen [1, P] is where the work began."""
@@ -93,7 +86,3 @@ class AsyncAlgorithm:
     def merge(self, state: State, row: int, incoming: torch.Tensor, own: torch.Tensor) -> None:
         """Take in what was seen of the partner's model, `incoming` [P]; the partner saw `own` [P] of this one."""
         raise NotImplementedError
-
-    def output(self, state: State) -> torch.Tensor:
-        """The models [A, P] that are used and evaluated."""
-        return state["x"]

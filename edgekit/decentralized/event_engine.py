@@ -80,6 +80,11 @@ class EventEngine:
         self.events: list[Event] = []
         self.order = 0
         graph = topology.graph(self.roster, 0, settings.seed)
+        if topology.period(graph.size) != 1:
+            raise BadInput(
+                f"topology: {algorithm.name} has no rounds in which {topology.name} could change. Choose a graph that "
+                "stays, such as ring, complete or random-regular."
+            )
         if not graph.symmetric:
             raise BadInput(f"topology: {algorithm.name} averages in pairs, so links must work both ways.")
         self._neighbours = [graph.source[graph.target == agent] for agent in range(graph.size)]

@@ -47,10 +47,12 @@ class Group(Mix):
 
     Each member owns a part of the row: it receives that part from the others, averages it and sends it back, so a
     member sends 2 (g - 1) / g of a row. An agent without a group keeps its row. `weight` [A] weighs the members.
+    Absent members are left out, unless the group must be `whole`: then nobody averages, as a ring all-reduce stalls.
     """
 
     among: str = "all"
     weight: torch.Tensor | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)

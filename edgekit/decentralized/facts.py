@@ -15,8 +15,9 @@ from edgekit.decentralized.roster import Floats, Roster
 from edgekit.decentralized.topology import Groups, Topology
 
 ROUNDS = 50  # over which a topology that is drawn anew every round is counted
-LONG, SETTLE, VECTORS = 400, 100, 8  # rounds of its empirical rate, those before it is taken, vectors that are mixed
+LONG, SETTLE, VECTORS = 400, 100, 8  # rounds of an empirical rate, those before it, vectors that are mixed
 LEFT = 1e-6  # of the distance to the mean, at consensus
+NOTHING = 1e-12  # less is rounding
 CLASSES = 10
 
 
@@ -36,9 +37,10 @@ class Facts:
     rounds: over how many rounds it was counted, the period, or 50 where every round is drawn anew. edges, degree and
     connected: of the union over a period; where drawn anew, edges and degree are those of a round (mean, extremes),
     connected that of the union. messages_per_round: models over all arcs, and where groups are part of a larger graph
-    also gradients within them, the mean over rounds. second_eigenvalue: ||W - J||_2 per round; for a period the p-th
-    root of its product's; where drawn anew the rate that 400 rounds showed. rounds_to_consensus: until 1e-6 of the
-    distance to the mean is left; None where it never is. Both are None above 4000 agents.
+    also an average of gradients within them, the mean over rounds. second_eigenvalue: ||W - J||_2 per round; for a
+    period the p-th root of its product's; where drawn anew the rate that 400 rounds showed. rounds_to_consensus: until
+    1e-6 of the distance to the mean is left; None where it never is, as under a W that is not doubly stochastic.
+    Neither is computed above 4000 agents.
     """
 
     agents: int
@@ -69,6 +71,7 @@ def facts(topology: Topology, roster: Roster, seed: int = 0, rule: str | None = 
         for round, graph in zip(rounds, graphs, strict=True)
     ) / len(graphs)
     pairs = max(1, size * (size - 1) // 2)
+    doubly = all(mixing.row_stochastic and mixing.column_stochastic for mixing in mixings)
     second, needed = _speed(topology, roster, seed, rule, mixings if period is not None else None)
     return Facts(
         agents=size,
@@ -80,9 +83,9 @@ def facts(topology: Topology, roster: Roster, seed: int = 0, rule: str | None = 
         messages_per_round=_whole(messages),
         message_fraction=messages / (2 * pairs),
         second_eigenvalue=second,
-        rounds_to_consensus=needed,
+        rounds_to_consensus=needed if doubly else None,
         symmetric=all(mixing.symmetric for mixing in mixings),
-        doubly_stochastic=all(mixing.row_stochastic and mixing.column_stochastic for mixing in mixings),
+        doubly_stochastic=doubly,
         connected=union(graphs).connected,
     )
 
@@ -94,9 +97,12 @@ def union(graphs: Sequence[Graph]) -> Graph:
 
 
 def messages_of(graph: Graph, groups: Groups | None) -> int:
-    """Messages of a round: a model over each arc; also a gradient within groups that are part of a larger graph."""
+    """Messages of a round: a model over each arc; where groups are part of a larger graph, also an average in each.
+
+    To average, every member of a group sends each other one its part, and the mean of its own part back: 2 g (g - 1).
+    """
     within = sum(len(group) * (len(group) - 1) for group in groups or ())
-    return graph.arcs + (within if within < graph.arcs else 0)
+    return graph.arcs + (2 * within if within < graph.arcs else 0)
 
 
 def stand_in(agents: int) -> Roster:
@@ -114,8 +120,9 @@ def _speed(
     if mixings is None:
         return _empirical(topology, roster, seed, rule)
     factor = contraction(mixings)
-    # beyond rounding, a product that is exactly the mean of all leaves nothing
-    factor = 0.0 if factor < 1e-12 else factor
+    factor = (
+        factor if factor > NOTHING else 0.0
+    )  # a product that is the exact mean of all leaves rounding only
     return factor ** (1 / len(mixings)), rounds_to_consensus(mixings, left=LEFT)
 
 
@@ -131,7 +138,7 @@ def _empirical(topology: Topology, roster: Roster, seed: int, rule: str | None) 
     for round in range(LONG):
         mixed = apply(topology.mixing(roster, round, seed, rule), vectors)
         vectors, length = _scaled(mixed)
-        if length < 1e-12:
+        if length < NOTHING:
             return 0.0, round + 1
         logs.append(math.log(length))
     rate = math.exp(sum(logs[SETTLE:]) / (LONG - SETTLE))

@@ -97,4 +97,4 @@ class VirtualClock:
             largest = np.zeros(len(self.free))
             np.maximum.at(largest, source, size)
             return largest
-        return np.bincount(source, size, len(self.free))
+        return np.bincount(source, size, len(self.free)).astype(np.float64)

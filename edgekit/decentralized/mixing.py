@@ -153,7 +153,12 @@ def contraction(mixings: Sequence[Mixing]) -> float:
 
 
 def rounds_to_consensus(mixings: Sequence[Mixing], *, left: float = 1e-6) -> int | None:
-    """Rounds until at most `left` of the distance to the mean is left; None where mixing never gets there."""
+    """Rounds until at most `left` of the distance to the mean is left; None where mixing never gets there.
+
+    It never does under a W that is not doubly stochastic: what it settles on is not the mean.
+    """
+    if not all(mixing.row_stochastic and mixing.column_stochastic for mixing in mixings):
+        return None
     factor = contraction(mixings)
     if factor >= 1 - 1e-12:
         return None
@@ -163,8 +168,11 @@ def rounds_to_consensus(mixings: Sequence[Mixing], *, left: float = 1e-6) -> int
 
 
 def _first_below(mixings: Sequence[Mixing], left: float) -> int:
-    for count in range(1, len(mixings) + 1):
-        if contraction(mixings[:count]) <= left:
+    """Rounds of a period until the product of their matrices is as near to the mean of all as asked."""
+    product = np.eye(mixings[0].size)
+    for count, mixing in enumerate(mixings, 1):
+        product = mixing.matrix() @ product
+        if np.linalg.norm(product - product.mean(0)) <= left:
             return count
     return len(mixings)
 

@@ -90,7 +90,8 @@ class Peer:
         groups = (tuple(range(len(self.ids))),) if request.among == "all" else now.groups or ()
         mine = next((group for group in groups if self.position in group), (self.position,))
         members = [member for member in mine if now.present[member]]
-        if len(members) < 2 or self.position not in members:
+        stalled = request.whole and len(members) < len(mine)
+        if len(members) < 2 or self.position not in members or stalled:
             return rows.clone()
         weight = 1.0 if request.weight is None else float(request.weight[0])
         return (yield from self._average(rows[0], members, weight, request, now))

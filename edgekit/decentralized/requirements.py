@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgekit.codecs.codec import Codec
-from edgekit.decentralized.algorithm import Algorithm
+from edgekit.decentralized.algorithm import Declared
 from edgekit.decentralized.mixing import Mixing
 from edgekit.decentralized.optimizers import Optimizer, Sgd
 from edgekit.decentralized.topology import Topology
@@ -12,7 +12,7 @@ from edgekit.errors import BadInput
 WEIGHT_RULES = {"column": "column-stochastic", "symmetric": "metropolis", "doubly": "metropolis"}
 
 
-def check_matrix(algorithm: Algorithm, mixing: Mixing, where: str) -> None:
+def check_matrix(algorithm: Declared, mixing: Mixing, where: str) -> None:
     """Raise BadInput where W is not what the algorithm's theorem asks for."""
     name, wanted = algorithm.name, algorithm.mixing
     if wanted == "none":
@@ -42,7 +42,7 @@ def check_matrix(algorithm: Algorithm, mixing: Mixing, where: str) -> None:
 
 
 def check_setting(
-    algorithm: Algorithm,
+    algorithm: Declared,
     topology: Topology,
     optimizer: Optimizer,
     codec: Codec,
@@ -84,7 +84,7 @@ def has_groups(topology: Topology) -> bool:
     return type(topology).groups is not Topology.groups
 
 
-def _check_optimizer(algorithm: Algorithm, optimizer: Optimizer) -> None:
+def _check_optimizer(algorithm: Declared, optimizer: Optimizer) -> None:
     name = algorithm.name
     if not isinstance(optimizer, Sgd) or type(optimizer) is not Sgd or optimizer.momentum:
         brings = (

@@ -9,7 +9,7 @@ graph for itself, so nothing is negotiated. Take randomness from `keys.stream(se
 - `period` is how many rounds there are before the same graphs come again: 1 for a graph that stays, None where every
   round is drawn anew.
 - `groups` are the agents that average exactly among themselves in a round (cliques, grid lines), where there are such.
-- Raise BadInput where the number of agents cannot form it (`check`).
+- Raise BadInput where the number of agents cannot form it, or where a fact that it needs is missing.
 """
 
 from __future__ import annotations

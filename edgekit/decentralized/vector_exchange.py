@@ -135,7 +135,8 @@ class VectorExchange:
         for group in groups:
             members = [member for member in group if now.present[member]]
             weights = [1.0 if request.weight is None else float(request.weight[member]) for member in members]
-            if len(members) > 1 and sum(weights) > 0:
+            stalled = request.whole and len(members) < len(group)
+            if len(members) > 1 and sum(weights) > 0 and not stalled:
                 self._average(rows, out, members, weights, request, now)
         return out
 

@@ -104,6 +104,9 @@ def draw(
             )
     if log and all((one.y > 0).any() for one in curves):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(
+            lambda value, _: f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+        )
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     if len(curves) > 1:

@@ -21,7 +21,6 @@ COLUMNS = {
     "lowest agent": ("agent_metric_min", "metric"),
     "deviation over agents": ("agent_metric_std", "points"),
     "mean of the models": ("mean_model_metric", "metric"),
-    "consensus distance": ("consensus_distance", "number"),
     "sent by an agent": ("bytes_sent_mean", "bytes"),
     "messages in all": ("messages_sent", "count"),
 }
@@ -79,6 +78,11 @@ def view(history: History, *, plots: bool = True) -> dict[str, Any]:
     }
 
 
+def is_share(history: History) -> bool:
+    """Whether the metric of a history is a share of samples, shown in percent."""
+    return figures.is_share({"name": str(history.summary["last"]["metric_name"])})
+
+
 def shown(value: float | None, kind: str, metric: str) -> str:
     """A figure in its unit: shares in percent, bytes in KiB or MiB."""
     if value is None:
@@ -102,11 +106,14 @@ def _cell(cell: Mapping[str, Any], metric: str) -> dict[str, Any]:
             low, high = (shown(end, "points", metric) for end in found["ci95"])
             note = f"95 % {low} to {high}"
         values.append({"value": shown(found["mean"], kind, metric), "note": note})
-    return {"name": cell["name"], "values": values}
+    return {"name": cell["name"], "figures": values}
 
 
 def _difference(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    return {"name": row["second"], "values": [_gap(row[name], name, metric) for name in DIFFERENCES.values()]}
+    return {
+        "name": row["second"],
+        "figures": [_gap(row[name], name, metric) for name in DIFFERENCES.values()],
+    }
 
 
 def _gap(gap: Mapping[str, Any] | None, name: str, metric: str) -> dict[str, str]:

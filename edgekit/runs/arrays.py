@@ -35,6 +35,7 @@ class Arrays:
     test_y: torch.Tensor
     classes: tuple[str, ...]
     dataset: Dataset | None
+    raw_test: npt.NDArray[Any]  # the test samples as they are in the data set
 
     def held_out(self, part: float, seed: int) -> Arrays:
         """The same with a part of the training samples in place of the test samples, and not trained on."""
@@ -45,7 +46,16 @@ class Arrays:
         keep = torch.from_numpy(rest)
         train = Samples(self.train.x[keep], self.train.y[keep], self.train.scale, self.train.shift)
         pick = lambda values: None if values is None else values[rest]  # noqa: E731
-        return Arrays(train, pick(self.labels), pick(self.groups), x, y, self.classes, self.dataset)
+        return Arrays(
+            train,
+            pick(self.labels),
+            pick(self.groups),
+            x,
+            y,
+            self.classes,
+            self.dataset,
+            self.train.x[torch.from_numpy(test)].numpy(),
+        )
 
 
 def load_arrays(name: str, options: Mapping[str, Any], *, seed: int = 0) -> Arrays:
@@ -70,6 +80,7 @@ def load_arrays(name: str, options: Mapping[str, Any], *, seed: int = 0) -> Arra
         _targets(dataset.test_y[test]),
         dataset.classes,
         dataset,
+        dataset.test_x[test],
     )
 
 
@@ -90,7 +101,8 @@ def _from_loaders(data: Any, name: str) -> Arrays:
         raise BadInput(f"data '{name}': a run needs a train part and a validation part. Return both.")
     train, test = (_stacked(part, name) for part in (data.train, data.validation))
     classes = tuple(str(index) for index in range(int(train[1].max()) + 1)) if _is_integer(train[1]) else ()
-    return Arrays(Samples(*train), _labels(train[1].numpy()), None, test[0], test[1], classes, None)
+    labels = _labels(train[1].numpy())
+    return Arrays(Samples(*train), labels, None, test[0], test[1], classes, None, test[0].numpy())
 
 
 def _stacked(batches: Any, name: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from edgekit.decentralized.algorithm import AsyncAlgorithm
 from edgekit.errors import BadInput
 from edgekit.runs.assemble import Assembled
 
@@ -43,8 +42,7 @@ def need(made: Assembled) -> Need:
     size = made.objective.layout.size
     wide = sum(value.shape[-1] == size for value in engine.state.values())
     kept = len(run.optimizer.memory)
-    grouped = 0.0 if isinstance(run.algorithm, AsyncAlgorithm) else run.algorithm.grouped
-    exchange = 1 + round(run.algorithm.vectors + grouped)
+    exchange = 1 + round(run.algorithm.vectors + run.algorithm.grouped)
     extra = int(run.codec.remembers) + (0 if run.codec.lossless else 1)
     data = sum(tensor.nbytes for tensor in (made.objective.samples.x, made.evaluator.x))
     models = engine.models

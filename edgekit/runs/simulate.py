@@ -5,7 +5,6 @@ history = edgekit.simulate("run.yaml")
 
 from __future__ import annotations
 
-import csv
 import multiprocessing
 import os
 import re
@@ -22,6 +21,7 @@ from edgekit.runs import statistics
 from edgekit.runs.assemble import Assembled, assemble
 from edgekit.runs.history import History
 from edgekit.runs.memory import need, refuse_too_large
+from edgekit.runs.overlay import differences, write_csv
 from edgekit.runs.run_file import build_run, to_yaml
 from edgekit.runs.single import LINES
 from edgekit.runs.study import Cell, Study, load_study
@@ -189,7 +189,7 @@ class Simulation:
         bar.start(label, float(sum(rounds.values())))
         found: dict[Any, dict[str, Any]] = {}
         try:
-            for key, result in self._results(tasks, bar, rounds):
+            for key, result in self._results(tasks, bar):
                 if "error" in result and not diverged_is_worst:
                     raise BadInput(f"{key[0]}, seed {key[1]}: {result['error']}")
                 found[key] = result.get("last", {})
@@ -197,18 +197,20 @@ class Simulation:
             bar.stop()
         return found
 
-    def _results(
-        self, tasks: Mapping[Any, Task], bar: Any, rounds: Mapping[Any, int]
-    ) -> Iterator[tuple[Any, dict[str, Any]]]:
+    def _results(self, tasks: Mapping[Any, Task], bar: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_one_thread) as pool:
             waiting = {pool.submit(run_task, task): key for key, task in tasks.items()}
+            seen = 0
             try:
                 while waiting:
                     done, _ = wait(waiting, timeout=POLL, return_when=FIRST_COMPLETED)
                     for future in done:
                         yield waiting.pop(future), future.result()
-                    bar.advance(float(sum(_rounds_done(task.folder) for task in tasks.values())))
+                    count = sum(_rounds_done(task.folder) for task in tasks.values())
+                    if count > seen:
+                        bar.advance(float(count))
+                        seen = count
             except BaseException:
                 for future in waiting:
                     future.cancel()
@@ -227,13 +229,13 @@ class Simulation:
                 "source": self.study.source or None,
                 "last": rows[0]["last"][str(self.study.seed)],
                 "cells": rows,
-                "differences": self._differences(cells, last),
+                "differences": differences(rows),
                 "run": self.study.document.value,
                 "decisions": self.journal.decisions(),
                 "versions": environment(),
             },
         )
-        _write_csv(self.folder / "summary.csv", rows)
+        write_csv(rows, self.folder / "summary.csv")
 
     def _summed(self, cell: Cell, last: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
         lines = {seed: last[cell.name, seed] for seed in self.study.all_seeds}
@@ -246,17 +248,6 @@ class Simulation:
             },
             "last": {str(seed): line for seed, line in lines.items()},
         }
-
-    def _differences(self, cells: list[Cell], last: Mapping[Any, dict[str, Any]]) -> list[dict[str, Any]]:
-        """The first cell against each other one, paired by seed."""
-        first = {seed: last[cells[0].name, seed] for seed in self.study.all_seeds}
-        found = []
-        for cell in cells[1:]:
-            other = {seed: last[cell.name, seed] for seed in self.study.all_seeds}
-            names = ("agent_metric_mean", "agent_metric_min", "agent_metric_std", "mean_model_metric")
-            gaps = {name: statistics.paired(first, other, name) for name in names}
-            found.append({"first": cells[0].name, "second": cell.name, **gaps})
-        return found
 
 
 def slug(name: str) -> str:
@@ -280,13 +271,3 @@ def _rounds_done(folder: Path) -> int:
     except OSError:
         return 0
     return int(found[-1]) if found else 0
-
-
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    names = list(statistics.FIGURES)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["cell", "seed", *names])
-        for row in rows:
-            for seed, line in row["last"].items():
-                writer.writerow([row["name"], seed, *(statistics.figure(line, name) for name in names)])

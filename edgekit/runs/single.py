@@ -180,9 +180,10 @@ class SingleRun:
 
 
 def _consensus(models: torch.Tensor) -> float:
-    """(1/n) sum_i |x_i - mean|^2, row by row, so that no second matrix is made."""
-    mean = models.mean(0)
-    return float(sum(float((row - mean).square().sum()) for row in models) / len(models))
+    """(1/n) sum_i |x_i - mean|^2, counted from the first row, so that equal models are exactly 0 apart."""
+    first = models[0]
+    mean = (models - first).mean(0)
+    return float(sum(float((row - first - mean).square().sum()) for row in models) / len(models))
 
 
 def _finite(value: float) -> float | None:

@@ -70,7 +70,7 @@ def _study(document: Document) -> Study:
     cells = []
     for name, changes in _variants(values.get("variants"), document):
         for labels, point in _points({**common, **changes}, document):
-            full = " ".join(filter(None, [name, *(f"{key}={text}" for key, text in labels.items())]))
+            full = ", ".join(filter(None, [name, *_words(labels)]))
             told = {"variant": name, **labels} if name else labels
             cells.append(Cell(full or "run", told, build_run(point, document)))
     repeated = [cell.name for cell in cells if sum(other.name == cell.name for other in cells) > 1]
@@ -177,6 +177,13 @@ def _put(values: dict[str, Any], path: tuple[Any, ...], option: Any) -> None:
     for part in path[:-1]:
         holder = holder[part]
     holder[path[-1]] = option
+
+
+def _words(labels: Mapping[str, str]) -> list[str]:
+    """What tells a point from the others: the value alone where one thing is swept and its value is a name."""
+    if len(labels) == 1 and not next(iter(labels.values()))[:1].isdigit():
+        return list(labels.values())
+    return [f"{key} {text}" for key, text in labels.items()]
 
 
 def _label(option: Any) -> str:

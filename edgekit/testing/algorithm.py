@@ -165,7 +165,7 @@ def _bytes(algorithm: Any) -> str:
     need(
         declared <= sent <= declared * 1.02 + 64 * AGENTS * AGENTS,
         f"a round sends {sent:,} bytes, but vectors = {algorithm.vectors:g} and grouped = "
-        f"{getattr(algorithm, 'grouped', 0):g} declare {declared:,.0f}",
+        f"{algorithm.grouped:g} declare {declared:,.0f}",
     )
     return f"{sent:,} bytes a round"
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from edgekit.zoo.mobilenet import Separable
-from edgekit.zoo.norm import norm2d, positive
+from edgekit.zoo.norm import biased, normalized, positive
 
 
 class DsCnn(nn.Module):
@@ -15,9 +15,8 @@ class DsCnn(nn.Module):
     def __init__(self, width: int, num_classes: int, in_channels: int, norm: str) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, width, (10, 4), 2, padding=(5, 1), bias=False),
-            norm2d(norm, width),
-            nn.ReLU(),
+            nn.Conv2d(in_channels, width, (10, 4), 2, padding=(5, 1), bias=biased(norm)),
+            *normalized(norm, width, nn.ReLU()),
         )
         self.blocks = nn.Sequential(*(Separable(width, width, 1, norm) for _ in range(4)))
         self.pool = nn.AdaptiveAvgPool2d(1)

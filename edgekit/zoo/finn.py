@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edgekit.errors import BadInput
-from edgekit.zoo.norm import norm2d, positive
+from edgekit.zoo.norm import biased, norm1d, normalized, positive
 
 
 class Tfc(nn.Module):
@@ -40,7 +40,8 @@ class Cnv(nn.Module):
         layers: list[nn.Module] = []
         for stage, size in enumerate(sizes):
             for inputs in (before, size):
-                layers += [nn.Conv2d(inputs, size, 3, bias=False), norm2d(norm, size), nn.ReLU()]
+                layers.append(nn.Conv2d(inputs, size, 3, bias=biased(norm)))
+                layers += normalized(norm, size, nn.ReLU())
             before, side = size, side - 4
             if stage < 2:
                 layers.append(nn.MaxPool2d(2))
@@ -51,12 +52,10 @@ class Cnv(nn.Module):
             )
         self.features, wide = nn.Sequential(*layers), 8 * width
         self.hidden = nn.Sequential(
-            nn.Linear(sizes[-1] * side * side, wide, bias=False),
-            nn.BatchNorm1d(wide),
-            nn.ReLU(),
-            nn.Linear(wide, wide, bias=False),
-            nn.BatchNorm1d(wide),
-            nn.ReLU(),
+            nn.Linear(sizes[-1] * side * side, wide, bias=biased(norm)),
+            *normalized(norm, wide, nn.ReLU(), norm=norm1d),
+            nn.Linear(wide, wide, bias=biased(norm)),
+            *normalized(norm, wide, nn.ReLU(), norm=norm1d),
         )
         self.fc = nn.Linear(wide, num_classes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edgekit.zoo.norm import norm2d, positive
+from edgekit.zoo.norm import biased, normalized, positive
 
 BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1))
 
@@ -15,12 +15,10 @@ class Separable(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, norm: str) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False)
-        self.bn1 = norm2d(norm, inputs)
-        self.relu1 = nn.ReLU()
-        self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.bn2 = norm2d(norm, outputs)
-        self.relu2 = nn.ReLU()
+        self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=biased(norm))
+        self.bn1, self.relu1 = normalized(norm, inputs, nn.ReLU())
+        self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=biased(norm))
+        self.bn2, self.relu2 = normalized(norm, outputs, nn.ReLU())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.relu1(self.bn1(self.depthwise(x)))
@@ -35,7 +33,8 @@ class MobileNetV1(nn.Module):
         sizes = [max(1, int(outputs * width)) for outputs, _ in BLOCKS]
         first = max(1, int(32 * width))
         self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, first, 3, 2, padding=1, bias=False), norm2d(norm, first), nn.ReLU()
+            nn.Conv2d(in_channels, first, 3, 2, padding=1, bias=biased(norm)),
+            *normalized(norm, first, nn.ReLU()),
         )
         self.blocks = nn.Sequential(
             *(

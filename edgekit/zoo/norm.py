@@ -1,22 +1,78 @@
-"""The normalization layers a zoo model can be built with."""
+"""The normalization layers a zoo model can be built with, and the activation that follows each."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from edgekit.errors import BadInput, did_you_mean
 
+KINDS = ("batch", "group", "evonorm", "none")
+Norm = Callable[..., nn.Module]
+
+
+class EvoNorm(nn.Module):
+    """y = x sigmoid(v x) / std_g(x) * weight + bias, normalization and activation in one: EvoNorm-S0.
+
+    x [n, channels, ...]; std_g = sqrt(var + eps), over the values of a sample in a group of channels; v, weight and
+    bias [channels]. No sample sees another, so agents with different data agree. Liu, Brock, Simonyan and Le, 2020.
+    """
+
+    def __init__(self, groups: int, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.groups, self.eps = groups, eps
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.v = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        spread = (-1, x.shape[1]) + (1,) * (x.ndim - 2)
+        grouped = x.reshape(-1, self.groups, math.prod(x.shape[1:]) // self.groups)
+        # torch.var would be exported with the shape of its input computed at run time, and takes twice as long
+        var = (grouped - grouped.mean(2, keepdim=True)).square().mean(2, keepdim=True)
+        scale = (self.weight.reshape(self.groups, -1) / (var + self.eps).sqrt()).reshape(spread)
+        return x * torch.sigmoid(self.v.reshape(spread) * x) * scale + self.bias.reshape(spread)
+
 
 def norm2d(kind: str, channels: int, *, groups: int = 8) -> nn.Module:
-    """`batch`: BatchNorm2d; `group`: GroupNorm with the largest group count that divides both 8 and the
-    channels."""
-    if kind == "batch":
-        return nn.BatchNorm2d(channels)
-    if kind == "group":
-        return nn.GroupNorm(math.gcd(groups, channels), channels)
-    raise BadInput(f"norm: '{kind}' is unknown. {did_you_mean(kind, ['batch', 'group'])}")
+    """`batch`: BatchNorm2d; `group`: GroupNorm; `evonorm`: EvoNorm-S0; `none`: nothing.
+
+    Groups are the largest number that divides both `groups` and the channels. Raises BadInput for another kind.
+    """
+    return nn.BatchNorm2d(channels) if kind == "batch" else _sampled(kind, channels, groups)
+
+
+def norm1d(kind: str, channels: int, *, groups: int = 8) -> nn.Module:
+    """`norm2d` for vectors [n, channels]."""
+    return nn.BatchNorm1d(channels) if kind == "batch" else _sampled(kind, channels, groups)
+
+
+def _sampled(kind: str, channels: int, groups: int) -> nn.Module:
+    """The layers that look at one sample at a time."""
+    known(kind)
+    if kind == "none":
+        return nn.Identity()
+    return (EvoNorm if kind == "evonorm" else nn.GroupNorm)(math.gcd(groups, channels), channels)
+
+
+def normalized(
+    kind: str, channels: int, activation: nn.Module, *, groups: int = 8, norm: Norm = norm2d
+) -> tuple[nn.Module, nn.Module]:
+    """A normalization and what follows it: the activation, or nothing after `evonorm`, which is both."""
+    return norm(kind, channels, groups=groups), nn.Identity() if kind == "evonorm" else activation
+
+
+def biased(kind: str) -> bool:
+    """Whether the layer before needs a bias of its own, since no normalization adds one."""
+    return kind == "none"
+
+
+def known(kind: str) -> None:
+    """Raise BadInput unless it is a kind of normalization."""
+    if kind not in KINDS:
+        raise BadInput(f"norm: '{kind}' is unknown. {did_you_mean(kind, KINDS)}")
 
 
 def positive(name: str, value: float) -> None:

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from edgekit.zoo.norm import norm2d, positive
+from edgekit.zoo.norm import biased, norm2d, normalized, positive
 
 
 class BasicBlock(nn.Module):
     """relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)); the shortcut is a 1x1 convolution where shapes
-    differ."""
+    differ. With `evonorm` there is no relu at all, as in Aketi, Kodge and Roy, 2022."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, norm: str, *, shortcut_norm: bool) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.bn1 = norm2d(norm, outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = norm2d(norm, outputs)
+        bias = biased(norm)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=bias)
+        self.bn1, self.relu1 = normalized(norm, outputs, nn.ReLU())
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=bias)
+        self.bn2, self.relu2 = normalized(norm, outputs, nn.ReLU())
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            layers = [nn.Conv2d(inputs, outputs, 1, stride, bias=False)]
+            layers = [nn.Conv2d(inputs, outputs, 1, stride, bias=bias and shortcut_norm)]
             self.shortcut = nn.Sequential(*layers, norm2d(norm, outputs)) if shortcut_norm else layers[0]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = self.relu1(self.bn1(self.conv1(x)))
+        return self.relu2(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
 class ResNet(nn.Module):
@@ -49,7 +49,8 @@ def resnet8(
     Tiny)."""
     positive("width", width)
     stem = nn.Sequential(
-        nn.Conv2d(in_channels, width, 3, padding=1, bias=False), norm2d(norm, width), nn.ReLU()
+        nn.Conv2d(in_channels, width, 3, padding=1, bias=biased(norm)),
+        *normalized(norm, width, nn.ReLU()),
     )
     sizes = [(width, width, 1), (width, 2 * width, 2), (2 * width, 4 * width, 2)]
     stages: list[nn.Module] = [BasicBlock(*size, norm, shortcut_norm=False) for size in sizes]
@@ -69,9 +70,8 @@ def resnet18(
     positive("width", width)
     kernel, stride = (3, 1) if small_input else (7, 2)
     layers = [
-        nn.Conv2d(in_channels, width, kernel, stride, padding=kernel // 2, bias=False),
-        norm2d(norm, width),
-        nn.ReLU(),
+        nn.Conv2d(in_channels, width, kernel, stride, padding=kernel // 2, bias=biased(norm)),
+        *normalized(norm, width, nn.ReLU()),
     ]
     if not small_input:
         layers.append(nn.MaxPool2d(3, 2, padding=1))

@@ -15,10 +15,11 @@ class FedAvg(Algorithm):
     """x <- sum_i n_i x_i / sum_i n_i after `local_steps` steps of each agent; n_i its samples, or 1 each.
 
     No server: the agents average among themselves, each a part of the row. With one local step, plain SGD and equal
-    shares it is all-reduce SGD.
+    shares it is all-reduce SGD. Absent agents are left out; `whole`: a round in which one is absent averages nobody.
     """
 
     weighted: bool = True
+    whole: bool = False
 
     name: ClassVar[str] = "fedavg"
     source: ClassVar[str] = "McMahan et al., 2017; Stich, 2019"
@@ -29,4 +30,5 @@ class FedAvg(Algorithm):
     def round(self, state: State, context: Context) -> Steps:
         """Local steps, then the weighted mean."""
         x = context.local(state["x"])
-        state["x"] = yield Group((x,), weight=context.weights(x) if self.weighted else None)
+        weight = context.weights(x) if self.weighted else None
+        state["x"] = yield Group((x,), weight=weight, whole=self.whole)

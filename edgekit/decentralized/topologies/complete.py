@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from edgekit.decentralized.graph import Graph
 from edgekit.decentralized.roster import Roster
 from edgekit.decentralized.topology import Topology
@@ -18,5 +20,5 @@ class Complete(Topology):
 
     def graph(self, roster: Roster, round: int, seed: int) -> Graph:
         """All pairs."""
-        size = len(roster)
-        return Graph.undirected(size, [(i, j) for i in range(size) for j in range(i)])
+        target, source = np.nonzero(~np.eye(len(roster), dtype=bool))
+        return Graph(len(roster), source, target)
