@@ -64,7 +64,7 @@ def show(history: Any, *, page: Path | None = None) -> None:
     )
     if seen["differences"]:
         table(
-            [f"{seen['first']} minus", *seen["difference_columns"]],
+            ["", *seen["difference_columns"]],
             [(row["name"], *(_cell(cell) for cell in row["figures"])) for row in seen["differences"]],
             numbers=seen["difference_columns"],
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgekit.decentralized.graph import Graph
+from edgekit.decentralized.graph import Graph, union
 from edgekit.decentralized.keys import stream
 from edgekit.decentralized.mixing import SPECTRUM_LIMIT, Mixing, contraction, rounds_to_consensus
 from edgekit.decentralized.roster import Floats, Roster
@@ -88,12 +88,6 @@ def facts(topology: Topology, roster: Roster, seed: int = 0, rule: str | None = 
         doubly_stochastic=doubly,
         connected=union(graphs).connected,
     )
-
-
-def union(graphs: Sequence[Graph]) -> Graph:
-    """All arcs of several graphs."""
-    arcs = [np.stack([graph.source, graph.target], axis=1) for graph in graphs]
-    return Graph.directed(graphs[0].size, np.concatenate(arcs))
 
 
 def messages_of(graph: Graph, groups: Groups | None) -> int:

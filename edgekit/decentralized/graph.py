@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -89,3 +89,9 @@ class Graph:
 
 def _pairs(pairs: Iterable[tuple[int, int]] | Ints) -> Ints:
     return np.asarray(pairs if isinstance(pairs, np.ndarray) else list(pairs), np.int64).reshape(-1, 2)
+
+
+def union(graphs: Sequence[Graph]) -> Graph:
+    """All arcs of several graphs."""
+    arcs = [np.stack([graph.source, graph.target], axis=1) for graph in graphs]
+    return Graph.directed(graphs[0].size, np.concatenate(arcs))

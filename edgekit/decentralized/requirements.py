@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from edgekit.codecs.codec import Codec
 from edgekit.decentralized.algorithm import Declared
+from edgekit.decentralized.graph import union
 from edgekit.decentralized.mixing import Mixing
 from edgekit.decentralized.optimizers import Optimizer, Sgd
+from edgekit.decentralized.roster import Roster
 from edgekit.decentralized.topology import Topology
 from edgekit.errors import BadInput
 
@@ -76,6 +78,19 @@ def check_setting(
         raise BadInput(
             f"model: {name} evaluates the neighbours' models on an agent's own data, which would spoil their running "
             "statistics. Choose a model without BatchNorm, such as one with norm: group."
+        )
+
+
+def check_connected(algorithm: Declared, topology: Topology, roster: Roster, seed: int) -> None:
+    """Raise BadInput where some agents can never hear of others over the rounds of a period."""
+    period = topology.period(len(roster))
+    if period is None or not (algorithm.vectors or algorithm.groups):
+        return
+    graphs = [topology.graph(roster, round, seed) for round in range(period)]
+    if not union(graphs).connected:
+        raise BadInput(
+            f"topology: {topology.name} of these {len(roster)} agents is not connected, so they can never agree. Join "
+            "its parts, or choose another topology or seed."
         )
 
 

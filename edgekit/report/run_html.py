@@ -23,7 +23,10 @@ COLUMNS = {
     "mean of the models": ("mean_model_metric", "metric"),
     "sent by an agent": ("bytes_sent_mean", "bytes"),
     "messages in all": ("messages_sent", "count"),
+    "virtual seconds": ("virtual_seconds", "number"),
+    "rounds to 1 % of the first consensus distance": ("rounds_to_consensus", "count"),
 }
+ALWAYS = 6  # columns that every table has; the others where something was measured
 DIFFERENCES = {
     "agents' mean": "agent_metric_mean",
     "lowest agent": "agent_metric_min",
@@ -58,15 +61,15 @@ def view(history: History, *, plots: bool = True) -> dict[str, Any]:
     summary = history.summary
     metric = str(summary["last"]["metric_name"])
     cells = summary["cells"]
+    columns = _columns(cells)
     return {
         "title": summary["title"],
         "what": _what(summary),
         "claim": summary["claim"],
         "source": summary["source"],
-        "columns": list(COLUMNS),
-        "cells": [_cell(cell, metric) for cell in cells],
+        "columns": list(columns),
+        "cells": [_cell(cell, columns, metric) for cell in cells],
         "measured_note": _note(summary, metric),
-        "first": cells[0]["name"],
         "difference_columns": list(DIFFERENCES),
         "differences": [_difference(row, metric) for row in summary["differences"]],
         "plots": _plots(history, metric) if plots else [],
@@ -97,9 +100,19 @@ def shown(value: float | None, kind: str, metric: str) -> str:
     return figures.scaled(value) if kind == "count" else figures.significant(value)
 
 
-def _cell(cell: Mapping[str, Any], metric: str) -> dict[str, Any]:
+def _columns(cells: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """The columns of which some cell has a figure, and those that every table has."""
+    measured = lambda name: any(cell["figures"][name]["mean"] is not None for cell in cells)  # noqa: E731
+    return {
+        title: (name, kind)
+        for index, (title, (name, kind)) in enumerate(COLUMNS.items())
+        if index < ALWAYS or measured(name)
+    }
+
+
+def _cell(cell: Mapping[str, Any], columns: Mapping[str, tuple[str, str]], metric: str) -> dict[str, Any]:
     values = []
-    for name, kind in COLUMNS.values():
+    for name, kind in columns.values():
         found = cell["figures"][name]
         note = ""
         if found["ci95"] is not None and kind in ("metric", "points"):

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.decentralized.facts import union
-from edgekit.decentralized.graph import Graph
+from edgekit.decentralized.graph import Graph, union
 from edgekit.decentralized.roster import Floats, Roster
 from edgekit.decentralized.topology import Groups, Topology
 from edgekit.errors import BadInput, MissingDependency

@@ -17,7 +17,7 @@ from edgekit.decentralized.event_engine import EventEngine
 from edgekit.decentralized.links import VirtualClock
 from edgekit.decentralized.model_objective import ModelObjective, probe
 from edgekit.decentralized.partition.shares import histograms, skew
-from edgekit.decentralized.requirements import check_setting
+from edgekit.decentralized.requirements import check_connected, check_setting
 from edgekit.decentralized.roster import Roster
 from edgekit.decentralized.sampler import Sampler
 from edgekit.decentralized.schedule import linear_scaling
@@ -93,6 +93,7 @@ def assemble(
         else histograms(arrays.labels, list(shares.values()), len(arrays.classes))
     )
     roster = _roster(run, counts, objective, rows, seed)
+    check_connected(run.algorithm, run.topology, roster, seed)
     engine = _engine(run, roster.without(_absent_at_first(run)), objective, rows, seed)
     evaluator = _evaluator(run, arrays, seed, model, loss, counts, device, dtype)
     return Assembled(run, seed, engine, evaluator, objective, shares, _warnings(model, counts), facts, roster)

@@ -42,7 +42,7 @@ def make(kind: Registry, value: Any, *, document: Document, path: Path, base: ty
             f"{path[-1]}: '{name}' is no {kind.kind}. Derive a frozen dataclass from {base.__module__}."
             f"{base.__name__}.",
         )
-    if not isinstance(options, Mapping):
+    if not isinstance(options, Mapping) or _is_first_field(cls, options):
         options = _first_field(cls, options, document, (*path, name))
     options = _nested(cls, options, document, (*path, name))
     short = name.rpartition(":")[2]
@@ -54,6 +54,14 @@ def _first_field(cls: type, value: Any, document: Document, path: Path) -> dict[
     if not own:
         raise document.error(path, f"{path[-1]} has no settings, but was given {settings.show(value)}.")
     return {own[0]: value}
+
+
+def _is_first_field(cls: type, options: Mapping[str, Any]) -> bool:
+    """Whether a mapping is itself a named thing for the first field: {error-feedback: {top-k: 0.01}}."""
+    hints = settings.field_types(cls)
+    first = next(iter(hints.values()), None)
+    takes_named = any(first is base for _, base in _bases())
+    return takes_named and bool(options) and not set(options) & set(hints)
 
 
 def _nested(cls: type, options: Mapping[str, Any], document: Document, path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ COMPARED = ("agent_metric_mean", "agent_metric_min", "agent_metric_std", "mean_m
 def overlay(histories: Sequence[History]) -> History:
     """All cells as one history; a cell is named after its folder where there are several, and by itself if unique.
 
-    The differences are those of the first cell to every other, paired by seed.
+    The differences are paired by seed; see `differences`.
     """
     named = [(history, cell, name) for history, cell, name in _named(histories)]
     metrics = {history.summary["last"]["metric_name"] for history in histories}
@@ -26,7 +26,9 @@ def overlay(histories: Sequence[History]) -> History:
         raise BadInput(
             f"compare: these runs measure different metrics ({', '.join(sorted(metrics))}). Compare like."
         )
-    cells = [{**cell, "name": name, "folder": str(history.folder)} for history, cell, name in named]
+    cells = [
+        {**cell, "name": name, "folder": str(history.folder), "labels": {}} for history, cell, name in named
+    ]
     runs = tuple(
         replace(run, cell=name)
         for history, cell, name in named
@@ -45,17 +47,29 @@ def overlay(histories: Sequence[History]) -> History:
 
 
 def differences(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first cell minus every other one, seed by seed, of a summary's cells."""
+    """Pairs of a summary's cells, first minus second, seed by seed.
+
+    The first variant against the others at the same swept values; without variants, the first cell against the others.
+    """
     seeds = lambda cell: {int(seed): line for seed, line in cell["last"].items()}  # noqa: E731
-    first = seeds(cells[0])
-    return [
-        {
-            "first": cells[0]["name"],
-            "second": cell["name"],
-            **{name: statistics.paired(first, seeds(cell), name) for name in COMPARED},
-        }
-        for cell in cells[1:]
-    ]
+    first: dict[Any, dict[str, Any]] = {}
+    found = []
+    for cell in cells:
+        base = first.setdefault(_point(cell), cell)
+        if base is not cell:
+            gaps = {name: statistics.paired(seeds(base), seeds(cell), name) for name in COMPARED}
+            found.append({"first": base["name"], "second": cell["name"], **gaps})
+    return found
+
+
+def _point(cell: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The swept values of a cell of a variant; nothing where there are no variants."""
+    labels = cell["labels"]
+    return (
+        tuple((key, value) for key, value in labels.items() if key != "variant")
+        if "variant" in labels
+        else ()
+    )
 
 
 def write_csv(cells: Sequence[dict[str, Any]], path: Path) -> None:

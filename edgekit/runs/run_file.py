@@ -152,7 +152,7 @@ def parse_document(text: str, *, source: str = "run.yaml", overrides: Sequence[s
 def build_run(values: Mapping[str, Any], document: Document) -> RunFile:
     """A run from plain values without sweeps; BadInput names FILE:LINE."""
     from edgekit.codecs.codec import Codec
-    from edgekit.decentralized.algorithm import Algorithm, AsyncAlgorithm
+    from edgekit.decentralized.algorithm import Declared
     from edgekit.decentralized.links import Links
     from edgekit.decentralized.optimizers import Optimizer
     from edgekit.decentralized.partition.partition import Partition
@@ -175,7 +175,7 @@ def build_run(values: Mapping[str, Any], document: Document) -> RunFile:
         values["algorithm"],
         document=document,
         path=("algorithm",),
-        base=(Algorithm, AsyncAlgorithm),  # type: ignore[arg-type]
+        base=Declared,
     )
     made["model"], options = split_name(values["model"], document=document, path=("model",))
     made["model_options"] = _mapping(options, document, ("model", made["model"]))

@@ -23,7 +23,7 @@ from edgekit.runs.history import History
 from edgekit.runs.memory import need, refuse_too_large
 from edgekit.runs.overlay import differences, write_csv
 from edgekit.runs.run_file import build_run, to_yaml
-from edgekit.runs.single import LINES
+from edgekit.runs.single import LINES, read_lines
 from edgekit.runs.study import Cell, Study, load_study
 from edgekit.runs.task import Task, cached_arrays, run_task
 
@@ -238,7 +238,10 @@ class Simulation:
         write_csv(rows, self.folder / "summary.csv")
 
     def _summed(self, cell: Cell, last: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
-        lines = {seed: last[cell.name, seed] for seed in self.study.all_seeds}
+        lines = {}
+        for seed in self.study.all_seeds:
+            reached = statistics.rounds_to_consensus(read_lines(self.folder / self._place(cell.name, seed)))
+            lines[seed] = {**last[cell.name, seed], "rounds_to_consensus": reached}
         return {
             "name": cell.name,
             "labels": dict(cell.labels),

@@ -20,6 +20,7 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "train_loss": ("train_loss",),
     "test_loss": ("test_loss",),
     "consensus_distance": ("consensus_distance",),
+    "rounds_to_consensus": ("rounds_to_consensus",),
     "gradient_evaluations": ("gradient_evaluations",),
     "bytes_sent_mean": ("bytes_sent", "mean"),
     "bytes_sent_max": ("bytes_sent", "max"),
@@ -27,6 +28,19 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "seconds": ("seconds",),
     "virtual_seconds": ("virtual_seconds",),
 }
+
+
+def rounds_to_consensus(lines: Sequence[Mapping[str, Any]], *, left: float = 0.01) -> int | None:
+    """The first evaluated round from which on the consensus distance is at most `left` of that at the start.
+
+    None where the models were equal at the start, or never came so near.
+    """
+    start = lines[0]["consensus_distance"] if lines else None
+    if not start:
+        return None
+    far = [line["round"] for line in lines if (line["consensus_distance"] or 0.0) > left * start]
+    after = [line["round"] for line in lines if line["round"] > max(far)]
+    return int(after[0]) if after else None
 
 
 def figure(line: Mapping[str, Any], name: str) -> float | None:

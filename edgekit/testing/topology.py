@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.decentralized.facts import stand_in, union
-from edgekit.decentralized.graph import Graph
+from edgekit.decentralized.facts import stand_in
+from edgekit.decentralized.graph import Graph, union
 from edgekit.decentralized.mixing import Mixing
 from edgekit.decentralized.roster import Roster
 from edgekit.decentralized.topology import Topology

@@ -28,12 +28,20 @@ class EvoNorm(nn.Module):
         self.v = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        spread = (-1, x.shape[1]) + (1,) * (x.ndim - 2)
-        grouped = x.reshape(-1, self.groups, math.prod(x.shape[1:]) // self.groups)
-        # torch.var would be exported with the shape of its input computed at run time, and takes twice as long
-        var = (grouped - grouped.mean(2, keepdim=True)).square().mean(2, keepdim=True)
-        scale = (self.weight.reshape(self.groups, -1) / (var + self.eps).sqrt()).reshape(spread)
-        return x * torch.sigmoid(self.v.reshape(spread) * x) * scale + self.bias.reshape(spread)
+        spread = (..., *(None,) * (x.ndim - 2))
+        std = (self._group_mean((x - self._group_mean(x)).square()) + self.eps).sqrt()
+        return x * torch.sigmoid(self.v[spread] * x) * (self.weight[spread] / std) + self.bias[spread]
+
+    def _group_mean(self, x: torch.Tensor) -> torch.Tensor:
+        """The mean over each group of channels, in each of its channels: [n, channels, 1, ...].
+
+        By a matrix, not by reshaping: the tracer of pruning follows channels through one and loses them in the other.
+        """
+        channels = x.shape[1]
+        groups = math.gcd(self.groups, channels)  # pruning may leave another number of channels
+        member = torch.eye(groups, dtype=x.dtype, device=x.device).repeat_interleave(channels // groups, 0)
+        means = x.mean(tuple(range(2, x.ndim))) if x.ndim > 2 else x
+        return (means @ member @ member.T / (channels // groups))[(..., *(None,) * (x.ndim - 2))]
 
 
 def norm2d(kind: str, channels: int, *, groups: int = 8) -> nn.Module:

@@ -9,8 +9,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from edgekit.decentralized.facts import ROUNDS, Degree, apply, facts, messages_of, stand_in, union
-from edgekit.decentralized.graph import Graph
+from edgekit.decentralized.facts import ROUNDS, Degree, apply, facts, messages_of, stand_in
+from edgekit.decentralized.graph import Graph, union
 from edgekit.decentralized.roster import Roster
 from edgekit.decentralized.topologies.complete import Complete
 from edgekit.decentralized.topologies.custom import Custom
