@@ -17,7 +17,7 @@ import pytest
 from tests.paths import shared
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
-SCRIPTS = ("latency", "zoo_never_slower", "qat_step", "ptq_time", "chain")
+SCRIPTS = ("latency", "zoo_never_slower", "qat_step", "ptq_time", "chain", "decentralized")
 
 
 def run(
@@ -114,6 +114,15 @@ def test_ptq_time():
     check(rows, "ptq_time", 1)
     assert set(rows[0]["stages"]) == {"import", "data and model", "ptq", "export", "audit", "profile"}
     assert 0 < sum(rows[0]["stages"].values()) <= rows[0]["seconds"]
+
+
+def test_decentralized():
+    rows, _ = run("decentralized", "--smoke")
+    check(rows, "decentralized", 2)
+    for name in ("gradients_over_loop", "round_over_loop", "round_over_gradients"):
+        check_interval(rows[0][name])
+    assert rows[0]["way"] in ("loop", "vmap", "stacked")
+    assert rows[1]["edges"] == 4 * 45 + 6
 
 
 def test_chain_runs_and_keeps_its_plan(tmp_path):

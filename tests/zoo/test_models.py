@@ -28,7 +28,7 @@ PARAMS = {
     "efficientnet_lite0": 4_652_008,
 }
 OUTPUTS = {"resnet18": 1000, "ds_cnn": 12, "fc_autoencoder": 640, "efficientnet_lite0": 1000}
-BY_NORM = ("resnet8", "resnet18", "mobilenet_v1", "ds_cnn", "cnv")
+BY_NORM = ("resnet8", "resnet18", "mobilenet_v1", "ds_cnn", "cnv", "gn_lenet")
 
 
 def test_the_zoo_describes_exactly_what_the_registry_lists():
@@ -67,9 +67,8 @@ def test_mobilenet_of_visual_wake_words_has_its_published_size():
 @pytest.mark.parametrize("name", BY_NORM)
 def test_group_norm_replaces_every_batch_norm(name):
     model = models.get(name)(norm="group")
-    kinds = [type(module) for module in model.modules()]
-    assert nn.BatchNorm2d not in kinds
-    assert nn.GroupNorm in kinds
+    assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    assert any(isinstance(module, nn.GroupNorm) for module in model.modules())
     assert model(torch.randn(2, *zoo.input_shape(name))).isfinite().all()
 
 
@@ -86,6 +85,7 @@ def test_an_unknown_norm_is_one_line(name):
         ("resnet18", {"width": 8, "num_classes": 3, "in_channels": 1, "small_input": True}),
         ("mobilenet_v1", {"width": 0.1, "num_classes": 3, "in_channels": 1}),
         ("gn_lenet", {"width": 8, "num_classes": 3, "in_channels": 1, "image_size": 28}),
+        ("gn_lenet", {"width": 8, "num_classes": 3, "in_channels": 1, "image_size": 28, "depth": 2}),
         ("tfc", {"width": 8, "num_classes": 3}),
         ("mlp", {"width": 8, "depth": 3, "num_classes": 3}),
     ],
@@ -166,6 +166,28 @@ def test_absent_weights_are_one_line(monkeypatch):
         models.get("efficientnet_lite0")(pretrained=True)
 
 
-def test_gn_lenet_refuses_what_its_groups_cannot_split():
+@pytest.mark.parametrize("norm", ["group", "evonorm"])
+def test_gn_lenet_refuses_what_its_groups_cannot_split(norm):
     with pytest.raises(BadInput, match=r"width: 7 .* even"):
-        models.get("gn_lenet")(width=7)
+        models.get("gn_lenet")(width=7, norm=norm)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_gn_lenet_without_groups_takes_any_width(norm):
+    assert models.get("gn_lenet")(width=7, norm=norm)(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(("size", "depth"), [(8, 3), (20, 3), (28, 3), (33, 3), (28, 2), (28, 1), (4, 2)])
+def test_gn_lenet_fits_images_of_any_size(size, depth):
+    model = models.get("gn_lenet")(width=4, in_channels=1, image_size=size, depth=depth)
+    assert model(torch.randn(2, 1, size, size)).shape == (2, 10)
+    assert sum(isinstance(module, nn.Conv2d) for module in model.modules()) == depth
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"image_size": 7}, "Give 8 or more, or lower depth"), ({"depth": 0}, "depth: 0 leaves no convolution")],
+)
+def test_gn_lenet_refuses_images_that_its_poolings_use_up(options, message):
+    with pytest.raises(BadInput, match=message):
+        models.get("gn_lenet")(**options)
