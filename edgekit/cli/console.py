@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from edgekit.target import Finding
 
+WORD = 24  # letters; longer words are broken where a table gets narrow
+
 
 def say(*lines: str) -> None:
     """Plain lines on standard output."""
@@ -31,10 +33,14 @@ def table(
     from rich.table import Table
 
     made = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
-    for column in columns:
-        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(_cell(value) for value in row))
+    cells = [[_cell(value) for value in row] for row in rows]
+    for index, column in enumerate(columns):
+        words = [word for row in cells for word in row[index].split()]
+        longest = min(max(map(len, words), default=0), WORD)
+        justify: Any = "right" if column in numbers else "left"
+        made.add_column(column, justify=justify, overflow="fold", min_width=longest)
+    for row in cells:
+        made.add_row(*row)
     _console().print(made)
 
 

@@ -124,7 +124,7 @@ def _cell(cell: Mapping[str, Any], columns: Mapping[str, tuple[str, str]], metri
 
 def _difference(row: Mapping[str, Any], metric: str) -> dict[str, Any]:
     return {
-        "name": row["second"],
+        "name": f"{row['first']} minus {row['second']}",
         "figures": [_gap(row[name], name, metric) for name in DIFFERENCES.values()],
     }
 

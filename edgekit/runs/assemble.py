@@ -102,12 +102,8 @@ def assemble(
 def divide(run: RunFile, arrays: Arrays, seed: int) -> dict[int, npt.NDArray[np.int64]]:
     """Which samples each agent holds."""
     labels = arrays.labels
-    if labels is None:
-        labels = (
-            np.zeros(len(arrays.train), np.int64)
-            if type(run.partition).__name__ in ("Iid", "Given")
-            else None
-        )
+    if labels is None and not run.partition.by_label:
+        labels = np.zeros(len(arrays.train), np.int64)  # only their count is looked at
     shares = run.partition.divide(labels, run.agents, seed, arrays.groups)
     return dict(enumerate(shares))
 

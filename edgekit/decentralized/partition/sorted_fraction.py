@@ -32,7 +32,7 @@ class SortedFraction(Partition):
             raise BadInput(f"sorted_fraction: fraction is {self.fraction:g}. Give a number from 0 to 1.")
 
     def divide(self, labels: Column, agents: int, seed: int, groups: Column = None) -> Shares:
-        """The sorted part and the shuffled rest, each in consecutive parts; who gets one more of both is turned."""
+        """The sorted part and the shuffled rest in consecutive parts; large ones go with small ones."""
         classes = by_class(required(labels, agents, self.name), chance := self.chance(seed))
         cuts = [round(self.fraction * len(members)) for members in classes]
         in_order = np.concatenate([members[:cut] for members, cut in zip(classes, cuts, strict=True)])
