@@ -107,8 +107,8 @@ def _help() -> str:
     width = max(len(verb) for verb in VERBS)
     lines = [f"  {verb:<{width}}  {summary}" for verb, (_, summary) in VERBS.items()]
     return (
-        "usage: edgekit COMMAND ...\n\nCompress a trained model for an edge board, export it, and prove "
-        "what it gained.\n\ncommands:\n"
+        "usage: edgekit COMMAND ...\n\nCompress a trained model for an edge board and prove what it gained; train "
+        "across edge servers.\n\ncommands:\n"
         + "\n".join(lines)
         + "\n\nedgekit COMMAND --help says more and ends with an example.\n"
     )

@@ -91,10 +91,12 @@ def shown(value: float | None, kind: str, metric: str) -> str:
     if value is None:
         return figures.NOTHING
     share = figures.is_share({"name": metric})
+    percent = f"{100 * value:.2f}"
+    percent = percent.removeprefix("-") if float(percent) == 0 else percent
     if kind == "metric":
-        return f"{100 * value:.2f} %" if share else figures.significant(value)
+        return f"{percent} %" if share else figures.significant(value)
     if kind == "points":
-        return f"{100 * value:.2f}" if share else figures.significant(value)
+        return percent if share else figures.significant(value)
     if kind == "bytes":
         return figures.size(value)
     return figures.scaled(value) if kind == "count" else figures.significant(value)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import BadInput
+from edgekit.errors import BadInput, MissingDependency
 from edgekit.journal import Journal, environment, new_folder, write_json
 from edgekit.progress import make_progress
 from edgekit.runs import statistics
@@ -73,13 +73,19 @@ class Simulation:
         tasks = {(cell.name, seed): self._task(cell, seed) for cell in cells for seed in self.study.all_seeds}
         last = self._run(tasks, label=self.study.title)
         self._write_summary(cells, last)
-        from edgekit.report.run_html import write_run_html
-        from edgekit.runs.pictures import pictures
-
         history = History.of(self.folder)
-        write_run_html(history, self.folder / "report.html", pictures=pictures(self.study, self.folder))
+        self._write_report(history)
         self.journal.note("end")
         return history
+
+    def _write_report(self, history: History) -> None:
+        try:
+            from edgekit.report.run_html import write_run_html
+            from edgekit.runs.pictures import pictures
+
+            write_run_html(history, self.folder / "report.html", pictures=pictures(self.study, self.folder))
+        except (ImportError, MissingDependency) as error:  # a board that trains needs no matplotlib
+            self.say(f"report.html is left out: {error}. Run: pip install 'edgekit[host]'")
 
     def _start_check(self, cells: list[Cell]) -> None:
         """Assemble every cell once, so that what cannot work is refused before anything runs."""
