@@ -42,6 +42,7 @@ class Declared:
     smallest_eigenvalue: ClassVar[float] = -1.0  # every eigenvalue of W must lie above it
     static_graph: ClassVar[bool] = False  # the graph must be the same in every round
     groups: ClassVar[bool] = False  # needs a topology with groups
+    public: ClassVar[bool] = False  # publishes: neighbours hold copies of what they saw of its model
     optimizer: ClassVar[Literal["any", "plain", "own"]] = (
         "any"  # plain: SGD without momentum; own: brings one
     )

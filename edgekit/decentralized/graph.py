@@ -62,6 +62,14 @@ class Graph:
         """Out-degree of each agent [size], itself not counted."""
         return np.bincount(self.source, minlength=self.size).astype(np.int64)
 
+    def senders(self, agent: int) -> tuple[int, ...]:
+        """Whom an agent hears, ascending."""
+        return tuple(self.source[self.target == agent].tolist())
+
+    def receivers(self, agent: int) -> tuple[int, ...]:
+        """Who hears an agent, ascending."""
+        return tuple(self.target[self.source == agent].tolist())
+
     @cached_property
     def symmetric(self) -> bool:
         """Whether every arc has its reverse."""

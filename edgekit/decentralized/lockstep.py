@@ -5,94 +5,72 @@ What the vector engine computes for all rows at once must come out of this bit f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
-from edgekit.decentralized.algorithm import Algorithm, State
-from edgekit.decentralized.context import Context
-from edgekit.decentralized.peer import Incoming, Outgoing, Peer, Phases
-from edgekit.decentralized.vector_exchange import Round
+from edgekit.decentralized.peer import Incoming, Phase
+from edgekit.decentralized.solo import Solo, Stage
+
+Mail = Callable[[int, int, int, int], int | None]
 
 
+@dataclass
 class Lockstep:
     """Agents with one row each, whose messages are handed over in memory.
 
-    contexts, peers, states: one an agent. `bytes` [n] counts what each has sent.
+    mail(round, key, sender, receiver): after how many rounds a message arrives, 0 in time, None never. bytes [n]: what
+    each has sent.
     """
 
-    def __init__(
-        self,
-        algorithm: Algorithm,
-        contexts: Sequence[Context],
-        peers: Sequence[Peer],
-        models: torch.Tensor,
-    ) -> None:
-        self.algorithm, self.contexts, self.peers = algorithm, contexts, peers
-        self.states: list[State] = []
-        self.bytes = [0] * len(peers)
-        for index, context in enumerate(contexts):
-            row = models[index : index + 1].clone()
-            context.open(row)
-            peers[index].open("model", row)
-            self.states.append(algorithm.start(row, context))
+    agents: Sequence[Solo]
+    mail: Mail = lambda round, key, sender, receiver: 0
+    bytes: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bytes = [0] * len(self.agents)
+        self._late: list[tuple[int, int, int, int, int, bytes]] = []
 
     @property
     def models(self) -> torch.Tensor:
         """The output of every agent [n, P]."""
-        return torch.cat([self.algorithm.output(state) for state in self.states])
+        return torch.cat([agent.model for agent in self.agents])
 
-    def round(self, now: Round, number: int) -> None:
+    def round(self) -> None:
         """One round of all agents."""
-        for context in self.contexts:
-            context.round = number
-        running = [
-            self.algorithm.round(state, context)
-            for state, context in zip(self.states, self.contexts, strict=True)
-        ]
-        replies: list[Any] = [None] * len(running)
-        while True:
-            requests = [_advance(steps, reply) for steps, reply in zip(running, replies, strict=True)]
-            if requests[0] is None:
-                break
-            phases = [
-                peer.exchange(request, now)
-                for peer, request in zip(self.peers, requests, strict=True)
-                if request is not None
-            ]
-            replies = self._deliver(phases)
-        for context in self.contexts:
-            context.advance()
-
-    def _deliver(self, phases: list[Phases]) -> list[Any]:
-        replies: list[Any] = [None] * len(phases)
-        waiting: dict[int, Outgoing] = {}
-        for index, phase in enumerate(phases):
-            _step(index, phase, None, waiting, replies)
+        number = self.agents[0].number
+        self._deliver_late(number)
+        stages = [agent.round() for agent in self.agents]
+        waiting = {index: phase for index, stage in enumerate(stages) if (phase := _step(stage, None))}
         while waiting:
-            sent, waiting = waiting, {}
-            mail: dict[int, Incoming] = {index: {} for index in range(len(phases))}
-            for sender, outgoing in sent.items():
-                for receiver, payload in outgoing.items():
+            mail = self._carried(number, waiting)
+            waiting = {
+                index: phase for index in waiting if (phase := _step(stages[index], mail[index])) is not None
+            }
+
+    def _carried(self, number: int, waiting: dict[int, Phase]) -> list[Incoming]:
+        """What each receives in time."""
+        mail: list[Incoming] = [{} for _ in self.agents]
+        for sender, phase in waiting.items():
+            for receiver, payload in phase.outgoing.items():
+                self.bytes[sender] += len(payload)
+                delay = self.mail(number, phase.key, sender, receiver)
+                if delay == 0:
                     mail[receiver][sender] = payload
-                    self.bytes[sender] += len(payload)
-            for index in sent:
-                _step(index, phases[index], mail[index], waiting, replies)
-        return replies
+                elif delay is not None:
+                    self._late.append((number + delay, receiver, number, phase.key, sender, payload))
+        return mail
+
+    def _deliver_late(self, number: int) -> None:
+        due = [item for item in self._late if item[0] <= number]
+        self._late = [item for item in self._late if item[0] > number]
+        for _, receiver, round, key, sender, payload in due:
+            self.agents[receiver].peer.late(round, key, sender, payload)
 
 
-def _advance(steps: Any, reply: Any) -> Any:
+def _step(stage: Stage, incoming: Incoming | None) -> Phase | None:
     try:
-        return steps.send(reply)
+        return stage.send(incoming)  # type: ignore[arg-type]
     except StopIteration:
         return None
-
-
-def _step(
-    index: int, phase: Phases, incoming: Incoming | None, waiting: dict[int, Outgoing], replies: list[Any]
-) -> None:
-    try:
-        waiting[index] = phase.send(incoming)  # type: ignore[arg-type]
-    except StopIteration as stop:
-        replies[index] = stop.value

@@ -56,6 +56,11 @@ class Mixing:
         part = slice(self.start[agent], self.start[agent + 1])
         return self.sources[part], self.weights[part]
 
+    def weight(self, target: int, source: int) -> float:
+        """W[target, source]."""
+        sources, weights = self.row(target)
+        return float(weights[sources == source].sum())
+
     @cached_property
     def targets(self) -> Ints:
         """The row of every entry."""

@@ -1,42 +1,105 @@
 """One agent's side of every exchange, without a network: what to send to whom, and what to make of what arrived.
 
-`exchange` is a generator of phases: it yields {receiver: bytes} and is sent {sender: bytes}, as often as the exchange
-has phases, and returns the reply. Whoever drives it moves the bytes: the lockstep engine through memory, a coordinator
+`exchange` is a generator of phases: it yields a `Phase` and is sent {sender: bytes}, as often as the exchange has
+phases, and returns the reply. Whoever drives it moves the bytes: the lockstep engine through memory, a coordinator
 through a broker.
+
+What is expected may be missing. Then the average goes on without it, and what is owed is made up for when it arrives
+after all (`late`), so that the sum over agents is what it would have been:
+
+- Mix and Edges: the missing neighbour's weight goes to the agent itself; later w (q_j - q_i) of that round is added.
+  Where the columns of W are what sums to 1 (push-sum), the mass w q_j is under way, and is added later; if it is
+  given up, w q_i takes its place, so that no mass is lost.
+- Publish: the public copy lacks a difference d; later it gets it, and the sum gets w d for each round that lacked it.
+- Group: the mean is over those who are there; a part that does not come back keeps its value.
+- Reply: the own answer to that neighbour stands in for its answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable, Collection, Generator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from edgekit.codecs.codec import Codec, RowSpec
+from edgekit.codecs.codec import BadPayload, Codec, RowSpec
 from edgekit.decentralized import coding
 from edgekit.decentralized.coding import Residuals
 from edgekit.decentralized.exchange import Edges, Group, Heard, Mix, Mixed, Publish, Reply, Request
 from edgekit.decentralized.gossip import accumulate, mean_rows
 from edgekit.decentralized.layout import Layout
-from edgekit.decentralized.vector_exchange import Round
+from edgekit.decentralized.mixing import Mixing
+from edgekit.decentralized.rounds import Round
 
 Rows = torch.Tensor
 Outgoing = dict[int, bytes]
 Incoming = dict[int, bytes]
-Phases = Generator[Outgoing, Incoming, Any]
+Coded = list[tuple[Codec, RowSpec]]
+PHASES = 2  # at most, of one exchange
+KEPT = 8  # rounds after which what was missed is given up
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One step of an exchange, the same step at every agent that takes part in it.
+
+    key: its place in the round; outgoing: the message to each receiver; expected: who sends one here; limit: the
+    longest message that can be right; codec: its number; whole: nothing can be made of some without the others.
+    """
+
+    key: int
+    outgoing: Outgoing
+    expected: tuple[int, ...]
+    limit: int
+    codec: int
+    whole: bool = False
+
+
+Phases = Generator[Phase, Incoming, Any]
+
+
+@dataclass
+class Missed:
+    """A message that was not there in time: what it will be worth when it comes."""
+
+    slot: str
+    weight: float
+    own: tuple[Rows, ...]  # what stood in for it
+    coded: Coded
+    published: bool
 
 
 class Peer:
-    """The exchanges of the agent at `position` in the roster `ids`; its rows are [1, P]."""
+    """The exchanges of the agent at `position` in the roster `ids`; its rows are [1, P].
+
+    missed: what is still to come, by (round, phase, sender); refused: payloads that could not be decoded, by sender;
+    stale: whose public copies lack something for good; spread: mean over the neighbours heard of |q_j - q_i|^2, in the
+    last exchange of models.
+    """
 
     def __init__(
-        self, codec: Codec, layout: Layout, ids: tuple[int, ...], position: int, *, seed: int = 0
+        self,
+        codec: Codec,
+        layout: Layout,
+        ids: tuple[int, ...],
+        position: int,
+        *,
+        seed: int = 0,
+        keep_columns: bool = False,
     ) -> None:
         self.codec, self.layout, self.ids, self.position, self.seed = codec, layout, ids, position, seed
+        self.keep_columns = keep_columns
         self.residuals = Residuals()
         self.public: dict[str, dict[int, Rows]] = {}
-        self._phases: dict[type[Any], Callable[[Any, Round], Phases]] = {
+        self.missed: dict[tuple[int, int, int], Missed] = {}
+        self.owed: dict[str, dict[int, Rows]] = {}
+        self.refused: Counter[int] = Counter()
+        self.stale: set[int] = set()
+        self.spread: float | None = None
+        self._phases: dict[type[Any], Callable[[Any, Round, int], Phases]] = {
             Mix: self._mix,
             Edges: self._edges,
             Publish: self._publish,
@@ -44,48 +107,79 @@ class Peer:
             Reply: self._reply,
         }
 
-    def exchange(self, request: Request, now: Round) -> Phases:
-        """The phases of one request; returns the reply."""
-        return self._phases[type(request)](request, now)
+    def exchange(self, request: Request, now: Round, index: int = 0) -> Phases:
+        """The phases of one request, the `index`-th of its round; returns the reply."""
+        return self._phases[type(request)](request, now, PHASES * index)
 
-    def open(self, slot: str, rows: Rows) -> None:
-        """Let the public copies of a slot start from rows [1, P] that every neighbour knows."""
-        self.public[slot] = {position: rows[0].clone() for position in range(len(self.ids))}
+    def open(self, slot: str, copies: dict[int, Rows]) -> None:
+        """Let the public copies of a slot start from rows [P] by position, this agent's own among them."""
+        self.public[slot] = {position: row.clone() for position, row in copies.items()}
 
-    def _mix(self, request: Mix, now: Round) -> Phases:
-        own, heard = yield from self._broadcast(request, now)
-        return Mixed(self._sums(own, heard, now), own)
+    def late(self, round: int, key: int, sender: int, message: bytes) -> bool:
+        """Take in a message that was missed; False where it is none of those, or makes no sense."""
+        missed = self.missed.get((round, key, sender))
+        if missed is None:
+            return False
+        rows = self._decoded(sender, message, missed.coded)
+        if rows is None:
+            return False
+        del self.missed[round, key, sender]
+        if missed.published:
+            copies = self.public[missed.slot]
+            copies[sender] = copies[sender] + rows[0]
+        for index, row in enumerate(rows):
+            whole = missed.published or self.keep_columns
+            self._owe(missed.slot, index, (row if whole else row - missed.own[index]) * missed.weight)
+        return True
 
-    def _edges(self, request: Edges, now: Round) -> Phases:
-        own, heard = yield from self._broadcast(request, now)
-        sources, weights = now.mixing.row(self.position)
-        off = sources != self.position
+    def forgive(self, before: int) -> None:
+        """Give up what was missed in rounds before this one."""
+        for name in [name for name in self.missed if name[0] < before]:
+            missed = self.missed.pop(name)
+            if missed.published:
+                self.stale.add(name[2])
+            elif self.keep_columns:
+                for index, row in enumerate(missed.own):
+                    self._owe(missed.slot, index, row * missed.weight)
+
+    def _mix(self, request: Mix, now: Round, key: int) -> Phases:
+        own, heard = yield from self._broadcast(request, now, key)
+        return Mixed(self._sums(request.slot, own, heard, now), own)
+
+    def _edges(self, request: Edges, now: Round, key: int) -> Phases:
+        own, heard = yield from self._broadcast(request, now, key)
+        sources, weights = _there(now.mixing, self.position, heard, keep_columns=self.keep_columns)
+        off = [index for index, source in enumerate(sources) if source != self.position]
         like = request.rows[0]
-        make = lambda values: torch.as_tensor(np.asarray(values), device=like.device)  # noqa: E731
-        values = [heard[int(source)][0] for source in sources[off]]
+        values = [heard[sources[index]][0] for index in off]
         return Heard(
-            self._sums(own, heard, now),
+            self._sums(request.slot, own, heard, now),
             own,
             target=torch.zeros(len(values), dtype=torch.int64, device=like.device),
-            source=make(sources[off]),
-            weight=make(weights[off]).to(like.dtype),
-            diagonal=make(weights[~off]).to(like.dtype),
+            source=torch.tensor([sources[index] for index in off], dtype=torch.int64, device=like.device),
+            weight=like.new_tensor([weights[index] for index in off]),
+            diagonal=like.new_tensor([weights[sources.index(self.position)]]),
             value=torch.stack(values) if values else like.new_empty(0, like.shape[1]),
         )
 
-    def _publish(self, request: Publish, now: Round) -> Phases:
+    def _publish(self, request: Publish, now: Round, key: int) -> Phases:
         copies = self.public[request.slot]
         delta = Mix((request.rows[0] - copies[self.position],), request.slot, request.codec)
-        (own,), heard = yield from self._broadcast(delta, now)
+        (own,), heard = yield from self._broadcast(delta, now, key, published=True)
         copies[self.position] = copies[self.position] + own[0]
         for source, (row,) in heard.items():
             copies[source] = copies[source] + row
         sources, weights = now.mixing.row(self.position)
+        for (number, _, sender), missed in self.missed.items():
+            if missed.published and missed.slot == request.slot and number < now.number:
+                missed.weight += sum(weights[sources == sender].tolist())
         terms = [copies[int(source)] for source in sources]
         total = accumulate(terms, weights.tolist(), torch.empty_like(terms[0]))
+        self._measure(copies[self.position], [copies[source] for source in heard])
+        self._settle(request.slot, 0, total)
         return Mixed((total.unsqueeze(0),), (copies[self.position].unsqueeze(0),))
 
-    def _group(self, request: Group, now: Round) -> Phases:
+    def _group(self, request: Group, now: Round, key: int) -> Phases:
         (rows,) = request.rows
         groups = (tuple(range(len(self.ids))),) if request.among == "all" else now.groups or ()
         mine = next((group for group in groups if self.position in group), (self.position,))
@@ -94,105 +188,161 @@ class Peer:
         if len(members) < 2 or self.position not in members or stalled:
             return rows.clone()
         weight = 1.0 if request.weight is None else float(request.weight[0])
-        return (yield from self._average(rows[0], members, weight, request, now))
+        return (yield from self._average(rows[0], members, weight, request, now, key))
 
-    def _average(self, row: Rows, members: list[int], weight: float, request: Group, now: Round) -> Phases:
+    def _average(
+        self, row: Rows, members: list[int], weight: float, request: Group, now: Round, key: int
+    ) -> Phases:
         """Scatter: each part to its owner, with the sender's weight; gather: the means back."""
         codec, parts = request.codec or self.codec, coding.part_specs(self._spec(row), len(members))
-        mine = members.index(self.position)
+        mine, others = members.index(self.position), tuple(set(members) - {self.position})
+        head = 0 if request.weight is None else coding.WEIGHT
         outgoing = {}
         for index, (part, spec) in enumerate(parts):
             if index != mine:
                 slot = f"{request.slot}/part {index} of {len(members)}"
                 payload, _ = self._send(row[part], codec, spec, slot, now.number)
-                head = b"" if request.weight is None else coding.weight_bytes(weight)
-                outgoing[members[index]] = head + payload
-        arrived = yield outgoing
+                outgoing[members[index]] = (coding.weight_bytes(weight) if head else b"") + payload
         part, spec = parts[mine]
-        mean = self._mean_of_part(row[part], weight, arrived, members, spec, codec, request)
-        slot = f"{request.slot}/mean {mine} of {len(members)}"
-        payload, seen = self._send(mean, codec, spec, slot, now.number)
-        arrived = yield {member: payload for member in members if member != self.position}
-        out = row.clone()
-        out[part] = seen
-        for index, (other, spec) in enumerate(parts):
-            if index != mine and members[index] in arrived:
-                out[other] = coding.as_tensor(codec.decode(arrived[members[index]], spec), row)
-        return out.unsqueeze(0)
+        limit = codec.limit(spec) + head
+        arrived = yield Phase(key, outgoing, others, limit, codec.number, request.whole)
+        heard = self._members(arrived, spec, codec, head)
+        if request.whole and len(heard) < len(others):
+            yield Phase(key + 1, {}, (), limit, codec.number)
+            return row.clone().unsqueeze(0)
+        heard[self.position] = (row[part], weight)
+        mean = _mean([heard[member] for member in members if member in heard], row[part])
+        payload, seen = self._send(
+            mean, codec, spec, f"{request.slot}/mean {mine} of {len(members)}", now.number
+        )
+        limit = max(codec.limit(spec) for _, spec in parts)
+        back = dict.fromkeys(others, payload)
+        arrived = yield Phase(key + 1, back, others, limit, codec.number, request.whole)
+        if request.whole and len(arrived) < len(others):
+            return row.clone().unsqueeze(0)
+        return self._assembled(row, seen, parts, members, arrived, codec).unsqueeze(0)
 
-    def _mean_of_part(
+    def _members(
+        self, arrived: Incoming, spec: RowSpec, codec: Codec, head: int
+    ) -> dict[int, tuple[Rows, float]]:
+        """(row, weight) of every member whose part makes sense."""
+        found = {}
+        for sender, message in arrived.items():
+            try:
+                row = torch.from_numpy(codec.decode(message[head:], spec))
+                found[sender] = (row, coding.read_weight(message) if head else 1.0)
+            except BadPayload:
+                self.refused[sender] += 1
+        return found
+
+    def _assembled(
         self,
-        own: Rows,
-        weight: float,
-        arrived: Incoming,
+        row: Rows,
+        seen: Rows,
+        parts: list[tuple[slice, RowSpec]],
         members: list[int],
-        spec: RowSpec,
+        arrived: Incoming,
         codec: Codec,
-        request: Group,
     ) -> Rows:
-        rows, weights = [], []
-        head = 0 if request.weight is None else coding.WEIGHT
-        for member in members:
-            if member == self.position:
-                rows.append(own)
-                weights.append(weight)
-            elif member in arrived:
-                message = arrived[member]
-                rows.append(coding.as_tensor(codec.decode(message[head:], spec), own))
-                weights.append(coding.read_weight(message) if head else 1.0)
-        if sum(weights) <= 0:
-            return own
-        return mean_rows(rows, weights, torch.empty_like(own))
+        """The row of all means; a part whose mean did not come keeps its value."""
+        out = row.clone()
+        for owner, (part, spec) in zip(members, parts, strict=True):
+            if owner == self.position:
+                out[part] = seen
+            elif owner in arrived:
+                try:
+                    out[part] = coding.as_tensor(codec.decode(arrived[owner], spec), row)
+                except BadPayload:
+                    self.refused[owner] += 1
+        return out
 
-    def _reply(self, request: Reply, now: Round) -> Phases:
+    def _reply(self, request: Reply, now: Round, key: int) -> Phases:
         codec, spec = request.codec or self.codec, self._spec(request.values)
         sources = request.heard.source.tolist()
         outgoing = {}
         for edge, source in enumerate(sources):
-            payload, _ = self._send(
+            outgoing[source], _ = self._send(
                 request.values[edge], codec, spec, request.slot, now.number, receiver=source
             )
-            outgoing[source] = payload
-        arrived = yield outgoing
-        result = request.values.new_zeros(request.values.shape)
+        arrived = yield Phase(key, outgoing, tuple(sources), codec.limit(spec), codec.number)
+        result = request.values.clone()
         for edge, source in enumerate(sources):
-            if source in arrived:
-                result[edge] = coding.as_tensor(codec.decode(arrived[source], spec), result)
+            rows = self._decoded(source, arrived[source], [(codec, spec)]) if source in arrived else None
+            if rows is not None:
+                result[edge] = rows[0].to(result)
         return result
 
     def _broadcast(
-        self, request: Mix, now: Round
-    ) -> Generator[Outgoing, Incoming, tuple[tuple[Rows, ...], dict[int, list[Rows]]]]:
+        self, request: Mix, now: Round, key: int, *, published: bool = False
+    ) -> Generator[Phase, Incoming, tuple[tuple[Rows, ...], dict[int, list[Rows]]]]:
         """Send all rows to every receiver; (what is seen of the own [1, P], {sender: what is seen of its rows [P]})."""
-        coded = [self._coded(rows, request) for rows in request.rows]
+        coded: Coded = [self._coded(rows, request) for rows in request.rows]
         made = [
             self._send(rows[0], codec, spec, request.slot, now.number)
             for rows, (codec, spec) in zip(request.rows, coded, strict=True)
         ]
         message = coding.join([payload for payload, _ in made])
-        receivers = now.mixing.graph.target[now.mixing.graph.source == self.position]
-        arrived = yield {int(receiver): message for receiver in receivers}
-        limits = [codec.limit(spec) for codec, spec in coded]
-        heard = {}
-        for sender, incoming in arrived.items():
-            parts = coding.split(incoming, limits)
-            heard[sender] = [
-                coding.as_tensor(codec.decode(part, spec), rows)
-                for part, (codec, spec), rows in zip(parts, coded, request.rows, strict=True)
-            ]
-        own = [
+        limit = coding.message_size([codec.limit(spec) for codec, spec in coded])
+        receivers, senders = (
+            now.mixing.graph.receivers(self.position),
+            now.mixing.graph.senders(self.position),
+        )
+        arrived = yield Phase(key, dict.fromkeys(receivers, message), senders, limit, coded[0][0].number)
+        own = tuple(
             rows if codec.lossless else row.unsqueeze(0)
             for rows, (codec, _), (_, row) in zip(request.rows, coded, made, strict=True)
-        ]
-        return tuple(own), heard
+        )
+        heard = {}
+        for sender in senders:
+            rows = self._decoded(sender, arrived[sender], coded) if sender in arrived else None
+            if rows is None:
+                own_rows = () if published else tuple(row[0].clone() for row in own)
+                self.missed[now.number, key, sender] = Missed(
+                    request.slot, now.mixing.weight(self.position, sender), own_rows, coded, published
+                )
+            else:
+                heard[sender] = [row.to(like) for row, like in zip(rows, request.rows, strict=True)]
+        return own, heard
 
-    def _sums(self, own: tuple[Rows, ...], heard: dict[int, list[Rows]], now: Round) -> tuple[Rows, ...]:
-        sources, weights = now.mixing.row(self.position)
+    def _sums(
+        self, slot: str, own: tuple[Rows, ...], heard: dict[int, list[Rows]], now: Round
+    ) -> tuple[Rows, ...]:
+        sources, weights = _there(now.mixing, self.position, heard, keep_columns=self.keep_columns)
         result = []
         for index, (row,) in enumerate(own):
-            terms = [row if source == self.position else heard[int(source)][index] for source in sources]
-            result.append(accumulate(terms, weights.tolist(), torch.empty_like(row)).unsqueeze(0))
+            terms = [row if source == self.position else heard[source][index] for source in sources]
+            total = accumulate(terms, weights, torch.empty_like(row))
+            self._settle(slot, index, total)
+            result.append(total.unsqueeze(0))
+        if own[0].shape[1] == self.layout.size:
+            self._measure(own[0][0], [rows[0] for rows in heard.values()])
         return tuple(result)
+
+    def _owe(self, slot: str, index: int, row: Rows) -> None:
+        owed = self.owed.setdefault(slot, {})
+        owed[index] = owed[index] + row if index in owed else row
+
+    def _settle(self, slot: str, index: int, total: Rows) -> None:
+        """Add what is owed to a sum."""
+        owed = self.owed.get(slot)
+        if owed and index in owed:
+            total.add_(owed.pop(index).to(total))
+
+    def _measure(self, own: Rows, rows: list[Rows]) -> None:
+        if rows:
+            self.spread = float(sum(float((row - own).square().sum()) for row in rows)) / len(rows)
+
+    def _decoded(self, sender: int, message: bytes, coded: Coded) -> list[Rows] | None:
+        """The rows of a message; None where it makes no sense, which is counted."""
+        try:
+            parts = coding.split(message, [codec.limit(spec) for codec, spec in coded])
+            return [
+                torch.from_numpy(codec.decode(part, spec))
+                for part, (codec, spec) in zip(parts, coded, strict=True)
+            ]
+        except BadPayload:
+            self.refused[sender] += 1
+            return None
 
     def _send(
         self, row: Rows, codec: Codec, spec: RowSpec, slot: str, round: int, receiver: int = -1
@@ -213,3 +363,27 @@ class Peer:
         if width == self.layout.size:
             return self.layout.spec(rows.dtype)
         return RowSpec(width, str(rows.dtype).removeprefix("torch."))
+
+
+def _there(
+    mixing: Mixing, position: int, heard: Collection[int], *, keep_columns: bool
+) -> tuple[list[int], list[float]]:
+    """Row `position` of W over who was heard; the weight of the others goes to the agent itself.
+
+    With `keep_columns` it goes nowhere: that mass is still under way.
+    """
+    sources, weights = mixing.row(position)
+    if len(heard) + 1 == len(sources):
+        return sources.tolist(), weights.tolist()
+    here = np.isin(sources, [position, *heard])
+    kept = weights[here].copy()
+    if not keep_columns:
+        kept[sources[here] == position] += weights[~here].sum()
+    return sources[here].tolist(), kept.tolist()
+
+
+def _mean(members: list[tuple[Rows, float]], own: Rows) -> Rows:
+    weights = [weight for _, weight in members]
+    if sum(weights) <= 0:
+        return own
+    return mean_rows([row.to(own) for row, _ in members], weights, torch.empty_like(own))

@@ -11,17 +11,17 @@ from edgekit.decentralized.buffers import Buffers
 from edgekit.decentralized.coding import RAW
 from edgekit.decentralized.context import Context
 from edgekit.decentralized.exchange import Group, Mix
-from edgekit.decentralized.keys import stream
+from edgekit.decentralized.gossip import mean_rows
 from edgekit.decentralized.ledger import Ledger
 from edgekit.decentralized.links import VirtualClock
-from edgekit.decentralized.mixing import Mixing
 from edgekit.decentralized.objective import Objective
-from edgekit.decentralized.requirements import check_matrix
 from edgekit.decentralized.roster import Roster
+from edgekit.decentralized.rounds import Round, Rounds
 from edgekit.decentralized.settings import Settings
 from edgekit.decentralized.snapshot import Snapshot
+from edgekit.decentralized.sponsors import sponsors
 from edgekit.decentralized.topology import Topology
-from edgekit.decentralized.vector_exchange import Round, VectorExchange
+from edgekit.decentralized.vector_exchange import VectorExchange
 
 Rows = torch.Tensor
 
@@ -55,7 +55,6 @@ class VectorEngine:
         self.number = 0
         self.ledger = Ledger(len(self.roster), clock)
         self.buffers = Buffers()
-        self._mixings: dict[int, Mixing] = {}
         self._enter(models)
 
     @property
@@ -107,44 +106,40 @@ class VectorEngine:
 
     def now(self) -> Round:
         """What holds in the coming round."""
-        settings, roster = self.settings, self.roster
-        present = settings.absence.present(roster.ids, self.number, settings.seed)
-        mixing = self._mixing()
-        keep_columns = self.algorithm.mixing == "column"
-        if not present.all():
-            mixing = mixing.without(
-                lambda source, target: ~(present[source] & present[target]), keep_columns=keep_columns
-            )
-        if settings.absence.loss:
-            mixing = mixing.without(self._lost, keep_columns=keep_columns)
-        groups = self.topology.groups(roster, self.number, settings.seed)
-        return Round(self.number, mixing, groups, present)
+        return self.rounds.at(self.number)
 
     def change_roster(self, roster: Roster) -> None:
-        """Go on with other agents: who stays keeps its model, who joins starts from the mean of theirs.
+        """Go on with other agents: who stays keeps its model, who joins starts from the mean of its sponsors' models.
 
         The algorithm starts anew from the models, so that what it keeps beside them fits the new graph.
         """
         old = {agent: position for position, agent in enumerate(self.roster.ids)}
-        models, size = self.models, len(roster)
-        mean = models.mean(0)
-        rows = torch.stack([models[old[agent]] if agent in old else mean for agent in roster.ids])
-        kept, context = self.context.kept, self.context
-        draws = np.array([context.draws[old[agent]] if agent in old else 0 for agent in roster.ids], np.int64)
-        sent = self.ledger
-        self.ledger = Ledger(size, self.clock)
+        new = [position for position, agent in enumerate(roster.ids) if agent not in old]
+        models, kept, context, sent = self.models, self.context.kept, self.context, self.ledger
+        graph = Rounds(self.algorithm, self.topology, roster, self.settings).mixing(self.number).graph
+        asked = sponsors(graph, frozenset(new))
+        rows = models.new_empty(len(roster), models.shape[1])
+        for position, agent in enumerate(roster.ids):
+            givers = [roster.ids[giver] for giver in asked.get(position, (position,))]
+            rows[position] = _mean([models[old[giver]] for giver in givers])
+            if position in asked and agent in self.objective.buffers:
+                given = [self.objective.buffers[giver] for giver in givers]
+                self.objective.buffers[agent].copy_(_mean(given))
+        self.roster, self.buffers, self.ledger = roster, Buffers(), Ledger(len(roster), self.clock)
+        self._enter(rows)
         for position, agent in enumerate(roster.ids):
             if agent in old:
-                self.ledger.bytes[position] = sent.bytes[old[agent]]
-                self.ledger.messages[position] = sent.messages[old[agent]]
-        self.roster, self.buffers = roster, Buffers()
-        self._mixings.clear()
-        self._enter(rows)
-        self.context.draws[:] = draws
+                self._keep(position, old[agent], kept, context, sent)
+
+    def _keep(
+        self, position: int, before: int, kept: dict[str, Rows], context: Context, sent: Ledger
+    ) -> None:
+        """What an agent that stays has beside its model: batches drawn, the optimizer's memory, bytes sent."""
+        self.context.draws[position] = context.draws[before]
+        self.ledger.bytes[position] = sent.bytes[before]
+        self.ledger.messages[position] = sent.messages[before]
         for name, value in kept.items():
-            for position, agent in enumerate(roster.ids):
-                if agent in old:
-                    self.context.kept[name][position] = value[old[agent]]
+            self.context.kept[name][position] = value[before]
 
     def snapshot(self) -> Snapshot:
         """All that decides the rounds to come."""
@@ -191,7 +186,8 @@ class VectorEngine:
             seed=settings.seed,
             buffers=self.buffers,
         )
-        check_matrix(self.algorithm, self._mixing(), f"topology {self.topology.name}")
+        self.rounds = Rounds(self.algorithm, self.topology, self.roster, settings)
+        self.rounds.check(self.number)
         self.context.open(models)
         self.exchange = VectorExchange(
             settings.codec,
@@ -202,27 +198,9 @@ class VectorEngine:
             seed=settings.seed,
             strict=settings.strict,
         )
-        self.exchange.open("model", models)
+        if self.algorithm.public:
+            self.exchange.open("model", models)
         self.state = self.algorithm.start(models.clone(), self.context)
-
-    def _mixing(self) -> Mixing:
-        period = self.topology.period(len(self.roster))
-        place = self.number if period is None else self.number % period
-        if period is None:
-            self._mixings.clear()
-        if place not in self._mixings:
-            rule = self.settings.weights
-            if rule is None and self.algorithm.mixing == "column":
-                rule = "column-stochastic"
-            self._mixings[place] = self.topology.mixing(self.roster, self.number, self.settings.seed, rule)
-        return self._mixings[place]
-
-    def _lost(self, source: npt.NDArray[np.int64], target: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """A link that fails in a round fails both ways, so that both ends agree that they did not mix."""
-        size = len(self.roster)
-        drawn = stream(self.settings.seed, "loss", self.number).random(size * size)
-        low, high = np.minimum(source, target), np.maximum(source, target)
-        return np.asarray(drawn[low * size + high] < self.settings.absence.loss)
 
     def _tick(self, before: npt.NDArray[np.int64]) -> None:
         if self.clock is not None:
@@ -252,3 +230,7 @@ class VectorEngine:
     def _loss(self) -> float:
         losses, self.context.losses = self.context.losses, []
         return float(torch.cat([loss.reshape(-1) for loss in losses]).mean()) if losses else float("nan")
+
+
+def _mean(rows: list[Rows]) -> Rows:
+    return mean_rows(rows, [1.0] * len(rows), torch.empty_like(rows[0]))

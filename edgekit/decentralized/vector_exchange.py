@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,19 +17,9 @@ from edgekit.decentralized.gossip import Gossip, mean_rows
 from edgekit.decentralized.layout import Layout
 from edgekit.decentralized.ledger import Ledger
 from edgekit.decentralized.mixing import Mixing
-from edgekit.decentralized.topology import Groups
+from edgekit.decentralized.rounds import Round
 
 Rows = torch.Tensor
-
-
-@dataclass(frozen=True)
-class Round:
-    """What holds in one round for all: its number, W, the topology's groups, and who is there [n]."""
-
-    number: int
-    mixing: Mixing
-    groups: Groups | None
-    present: np.ndarray
 
 
 class VectorExchange:

@@ -11,6 +11,7 @@ from edgekit.testing.row import Row, named, need, run_checks
 
 if TYPE_CHECKING:
     from edgekit.decentralized.event_engine import EventEngine
+    from edgekit.decentralized.solo import Solo
     from edgekit.decentralized.vector_engine import VectorEngine
 
     Engine = VectorEngine | EventEngine
@@ -63,6 +64,15 @@ def engine_for(
     if isinstance(algorithm, AsyncAlgorithm):
         return EventEngine(algorithm, TwoCliques(), objective, models, settings)
     return VectorEngine(algorithm, TwoCliques(), objective, models, settings)
+
+
+def solo(algorithm: Algorithm, objective: Any, row: Any, settings: Any, agent: int) -> Solo:
+    """One agent of the kit's topology by itself."""
+    from edgekit.decentralized.roster import Roster
+    from edgekit.decentralized.solo import Solo
+
+    row = row.reshape(1, -1).clone()
+    return Solo(algorithm, TwoCliques(), objective, row, settings, Roster.of(AGENTS), agent)
 
 
 def _codec(*, lossy: bool) -> Codec:
@@ -195,21 +205,13 @@ def _absent(algorithm: Any) -> str:
 def _apart(algorithm: Algorithm, codec: Codec) -> str:
     import torch
 
-    from edgekit.decentralized.context import Context
     from edgekit.decentralized.lockstep import Lockstep
-    from edgekit.decentralized.peer import Peer
 
     objective, row = perceptron()
     together = engine_for(algorithm, objective, row.repeat(AGENTS, 1), codec=codec)
-    settings, ids = together.settings, together.roster.ids
-    contexts = [Context(objective, settings.optimizer, (agent,), AGENTS, seed=settings.seed) for agent in ids]
-    peers = [Peer(codec, objective.layout, ids, agent, seed=settings.seed) for agent in ids]
-    apart = Lockstep(algorithm, contexts, peers, row.repeat(AGENTS, 1))
-    for number in range(ROUNDS):
-        now = together.now()  # type: ignore[union-attr]
-        for context in contexts:
-            context.lr = settings.optimizer.lr * settings.schedule.at(number, settings.rounds)
-        apart.round(now, number)
+    apart = Lockstep([solo(algorithm, objective, row, together.settings, agent) for agent in range(AGENTS)])
+    for _ in range(ROUNDS):
+        apart.round()
         together.round()
     gap = float((together.models - apart.models).abs().max())
     need(torch.equal(together.models, apart.models), f"they differ by {gap:.2g} after {ROUNDS} rounds")

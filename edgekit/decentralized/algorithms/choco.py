@@ -23,6 +23,7 @@ class Choco(Algorithm):
     name: ClassVar[str] = "choco"
     source: ClassVar[str] = "Koloskova, Stich and Jaggi, 2019"
     static_graph: ClassVar[bool] = True
+    public: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 < self.gamma <= 1:

@@ -22,6 +22,7 @@ class DCD(Algorithm):
     name: ClassVar[str] = "dcd-psgd"
     source: ClassVar[str] = "Tang, Gan, Zhang, Zhang and Liu, 2018"
     static_graph: ClassVar[bool] = True
+    public: ClassVar[bool] = True
     keeps_mean: ClassVar[bool] = False  # what the codec loses stays in the models
 
     def round(self, state: State, context: Context) -> Steps:
