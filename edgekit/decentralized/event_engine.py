@@ -30,8 +30,8 @@ JITTER = 0.1  # work takes up to so much longer or shorter, so that equal agents
 class Event:
     """Something that happens at a time.
 
-    finish: `agent` has done its work. offer: `agent` receives `rows[0]` of `partner`. answer: `agent` receives
-    `rows[0]` of `partner`, who saw `rows[1]` of it.
+    finish: `agent` has done its work. offer: `agent` receives `rows[0]` of `partner`, its message `number`. answer:
+    `agent` receives `rows[0]` of `partner`, who saw `rows[1]` of it in the offer `number`.
     """
 
     time: float
@@ -39,6 +39,7 @@ class Event:
     kind: str = field(compare=False)
     agent: int = field(compare=False)
     partner: int = field(compare=False, default=-1)
+    number: int = field(compare=False, default=-1)
     rows: tuple[Rows, ...] = field(compare=False, default=())
 
 
@@ -122,7 +123,7 @@ class EventEngine:
         for index, event in enumerate(waiting):
             found.put(f"event {index}", {str(place): row for place, row in enumerate(event.rows)})
         found.facts |= {"number": self.number, "seconds": self.seconds, "order": self.order}
-        found.facts["events"] = [[e.time, e.order, e.kind, e.agent, e.partner] for e in waiting]
+        found.facts["events"] = [[e.time, e.order, e.kind, e.agent, e.partner, e.number] for e in waiting]
         return found
 
     def restore(self, found: Snapshot) -> None:
@@ -136,27 +137,39 @@ class EventEngine:
         self.number, self.seconds = found.facts["number"], found.facts["seconds"]
         self.order = found.facts["order"]
         self.events = [
-            Event(time, order, kind, agent, partner, tuple(found.take(f"event {index}").values()))
-            for index, (time, order, kind, agent, partner) in enumerate(found.facts["events"])
+            Event(time, order, kind, agent, partner, number, tuple(found.take(f"event {index}").values()))
+            for index, (time, order, kind, agent, partner, number) in enumerate(found.facts["events"])
         ]
 
-    def _schedule(self, delay: float, kind: str, agent: int, partner: int = -1, *rows: Rows) -> None:
-        heapq.heappush(self.events, Event(self.seconds + delay, self.order, kind, agent, partner, rows))
+    def _schedule(
+        self,
+        delay: float,
+        kind: str,
+        agent: int,
+        partner: int = -1,
+        number: int = -1,
+        rows: tuple[Rows, ...] = (),
+    ) -> None:
+        heapq.heappush(
+            self.events, Event(self.seconds + delay, self.order, kind, agent, partner, number, rows)
+        )
         self.order += 1
 
     def _happen(self, event: Event) -> None:
         if event.kind == "finish":
             self._finish(event.agent)
         elif event.kind == "offer":
-            self._answer(event.agent, event.partner, event.rows[0])
+            self._answer(event.agent, event.partner, event.number, event.rows[0])
         else:
             self.algorithm.merge(self.state, event.agent, event.rows[0], event.rows[1])
 
     def _finish(self, agent: int) -> None:
         """An agent's work is done: apply it, meet a neighbour, begin the next."""
         context = self.context.take(agent)
-        context.round = self.number
-        context.lr = self.settings.optimizer.lr * self.settings.schedule.at(self.number, self.settings.rounds)
+        context.round = self._round_of(agent)
+        context.lr = self.settings.optimizer.lr * self.settings.schedule.at(
+            context.round, self.settings.rounds
+        )
         self.algorithm.local(self.state, agent, self.seen[agent : agent + 1], context)
         context.advance()
         self.works[agent] += 1
@@ -170,14 +183,19 @@ class EventEngine:
             return
         chance = stream(self.settings.seed, "partner", self.roster.ids[agent], count)
         partner = int(neighbours[chance.integers(len(neighbours))])
+        number = int(self.ledger.messages[agent])
         seen, travel = self._send(agent, partner)
-        self._schedule(travel, "offer", partner, agent, seen)
+        self._schedule(travel, "offer", partner, agent, number, (seen,))
 
-    def _answer(self, agent: int, partner: int, offered: Rows) -> None:
+    def _round_of(self, agent: int) -> int:
+        """The round that an agent's work counts for: the learning rate follows it."""
+        return self.number
+
+    def _answer(self, agent: int, partner: int, number: int, offered: Rows) -> None:
         """A partner's model has arrived: send the own back, then take in half of the difference."""
         own, travel = self._send(agent, partner)
         self.algorithm.merge(self.state, agent, offered, own)
-        self._schedule(travel, "answer", partner, agent, own, offered)
+        self._schedule(travel, "answer", partner, agent, number, (own, offered))
 
     def _send(self, agent: int, receiver: int) -> tuple[Rows, float]:
         """(what is seen of an agent's model, how long it travels)."""
