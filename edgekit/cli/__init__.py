@@ -28,6 +28,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "profile": ("profile", "latency, throughput, load time and memory, interleaved"),
     "compare": ("compare", "several results side by side"),
     "simulate": ("simulate", "decentralized training: all agents of a run file on this machine"),
+    "broker": ("broker", "where agents meet: start one, check one, make certificates, invite devices"),
+    "train": ("train", "decentralized training by real agents over a real broker: the same run file"),
     "boards": ("boards", "the boards that are known; with a name, its facts"),
     "targets": ("listing", "the runtimes that artefacts can be made for"),
     "transforms": ("listing", "the steps that a recipe can take, and their settings"),

@@ -70,7 +70,7 @@ def assemble(
     shares = divide(run, arrays, seed)
     model = make_model(run, arrays, seed).to(device=device, dtype=dtype)
     samples = arrays.train.to(device, dtype)
-    loss = losses.get(run.loss or ("cross_entropy" if arrays.labels is not None else "mean_squared_error"))
+    loss = loss_of(run, arrays)
     check_setting(
         run.algorithm,
         run.topology,
@@ -95,7 +95,7 @@ def assemble(
     roster = _roster(run, counts, objective, rows, seed)
     check_connected(run.algorithm, run.topology, roster, seed)
     engine = _engine(run, roster.without(_absent_at_first(run)), objective, rows, seed)
-    evaluator = _evaluator(run, arrays, seed, model, loss, counts, device, dtype)
+    evaluator = evaluator_of(run, arrays, seed, model, loss, counts, device, dtype)
     return Assembled(run, seed, engine, evaluator, objective, shares, _warnings(model, counts), facts, roster)
 
 
@@ -124,6 +124,11 @@ def make_model(run: RunFile, arrays: Arrays, seed: int) -> nn.Module:
     return made
 
 
+def loss_of(run: RunFile, arrays: Arrays) -> Any:
+    """The loss that is trained on: the run's own, or what fits the targets."""
+    return losses.get(run.loss or ("cross_entropy" if arrays.labels is not None else "mean_squared_error"))
+
+
 def _way(run: RunFile, model: nn.Module, loss: Any, samples: Any) -> tuple[str, dict[str, float] | None]:
     if isinstance(run.algorithm, AsyncAlgorithm) and run.gradients == "auto":
         return "loop", None
@@ -144,11 +149,13 @@ def _first_rows(
         objective.buffers = {agent: buffers.clone() for agent in range(run.agents)}
     if run.initial == "same":
         return row.repeat(run.agents, 1)
-    rows = []
-    for agent in range(run.agents):
-        own = make_model(run, arrays, seed * 1_000_003 + agent + 1).to(row.device, row.dtype)
-        rows.append(objective.layout.pack(dict(own.named_parameters())).detach())
-    return torch.stack(rows)
+    return torch.stack([own_row(run, arrays, objective, seed, agent).to(row) for agent in range(run.agents)])
+
+
+def own_row(run: RunFile, arrays: Arrays, objective: ModelObjective, seed: int, agent: int) -> torch.Tensor:
+    """The first model [P] of an agent, where each starts from its own."""
+    model = make_model(run, arrays, seed * 1_000_003 + agent + 1)
+    return objective.layout.pack(dict(model.named_parameters())).detach()
 
 
 def _roster(
@@ -166,7 +173,7 @@ def _roster(
         raise BadInput(
             f"topology: {run.topology.name} groups agents by their labels, but the data have none."
         )
-    found = proxies(objective, rows, seed=seed) if "proxies" in needed else None
+    found = proxies(objective, rows, range(run.agents)) if "proxies" in needed else None
     return Roster(tuple(range(run.agents)), counts, found, speeds)
 
 
@@ -181,12 +188,13 @@ def _absent_at_first(run: RunFile) -> frozenset[int]:
     return frozenset(agent for agent, what in first.items() if what == "join")
 
 
-def _engine(run: RunFile, roster: Roster, objective: ModelObjective, rows: torch.Tensor, seed: int) -> Engine:
+def settings_of(run: RunFile, seed: int) -> Settings:
+    """How the run trains, with its learning rate scaled where it asks for that."""
     optimizer = run.optimizer
     if run.linear_scaling is not None:
         total = run.batch * run.accumulate
         optimizer = replace(optimizer, lr=linear_scaling(optimizer.lr, total, reference=run.linear_scaling))
-    settings = Settings(
+    return Settings(
         codec=run.codec,
         optimizer=optimizer,
         schedule=run.schedule,
@@ -199,7 +207,10 @@ def _engine(run: RunFile, roster: Roster, objective: ModelObjective, rows: torch
         absence=run.absence or Absence(),
         buffers=run.buffers,
     )
-    rows = rows[list(roster.ids)]
+
+
+def _engine(run: RunFile, roster: Roster, objective: ModelObjective, rows: torch.Tensor, seed: int) -> Engine:
+    settings, rows = settings_of(run, seed), rows[list(roster.ids)]
     if isinstance(run.algorithm, AsyncAlgorithm):
         if run.membership:
             raise BadInput(
@@ -214,7 +225,7 @@ def _engine(run: RunFile, roster: Roster, objective: ModelObjective, rows: torch
     return VectorEngine(run.algorithm, run.topology, objective, rows, settings, roster=roster, clock=clock)
 
 
-def _evaluator(
+def evaluator_of(
     run: RunFile,
     arrays: Arrays,
     seed: int,
@@ -224,6 +235,7 @@ def _evaluator(
     device: str,
     dtype: torch.dtype,
 ) -> Evaluator:
+    """What scores models on the test samples; counts: the labels that each agent to be scored holds."""
     import copy
 
     y = arrays.test_y.to(device, dtype) if arrays.test_y.is_floating_point() else arrays.test_y.to(device)

@@ -27,6 +27,15 @@ class Evaluated:
     loss: float
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What the test samples say of one model; local: weighted as the labels of its agent are."""
+
+    metric: float
+    local: float | None
+    loss: float
+
+
 class Evaluator:
     """Runs rows of weights through one model in evaluation mode.
 
@@ -68,6 +77,11 @@ class Evaluator:
         values = np.array([np.mean(score) for score in scores])
         spread = Spread(float(values.mean()), float(values.min()), float(values.max()), float(values.std()))
         return Evaluated(spread, float(np.mean(mean)), self._local(scores, positions), float(np.mean(losses)))
+
+    def score(self, row: torch.Tensor, buffers: torch.Tensor | None) -> Scored:
+        """Of the model of one agent [P] with its buffers [Q]; its labels are the first that are known."""
+        score, loss = self._one(row, buffers)
+        return Scored(float(np.mean(score)), self._local([score], np.array([0])), loss)
 
     def chosen(self, count: int) -> npt.NDArray[np.int64]:
         """The positions of the agents that are evaluated: all, or as many as were asked for."""

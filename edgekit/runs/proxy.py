@@ -5,6 +5,8 @@ It stands for the label distribution where that may not leave the agent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,11 +16,11 @@ from edgekit.decentralized.model_objective import ModelObjective
 STEPS, RATE = 20, 0.05
 
 
-def proxies(objective: ModelObjective, rows: torch.Tensor, *, seed: int) -> npt.NDArray[np.floating]:
-    """Normalized changes [n, k] of the last layer's weights after 20 local SGD steps on each agent's data."""
-    moved, agents = rows.clone(), list(range(len(rows)))
+def proxies(objective: ModelObjective, rows: torch.Tensor, agents: Sequence[int]) -> npt.NDArray[np.floating]:
+    """Normalized changes [n, k] of the last layer's weights after 20 local SGD steps on the data of `agents`."""
+    moved = rows.clone()
     for draw in range(STEPS):
-        objective.descend(moved, moved, agents, [draw] * len(agents), RATE)
+        objective.descend(moved, moved, list(agents), [draw] * len(agents), RATE)
     last = next(item for item in reversed(objective.layout.slices) if len(item.shape) > 1)
     change = (moved - rows)[:, last.start :].double()
     return (change / change.norm(dim=1, keepdim=True).clamp_min(1e-12)).cpu().numpy()

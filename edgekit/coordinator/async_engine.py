@@ -1,0 +1,240 @@
+"""The asynchronous engine: one agent works at its own pace, and meets one neighbour after each piece of work.
+
+An offer that is not answered is sent again, and answered the same however often it comes, so that both sides of a
+meeting take part in it or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+import torch
+
+from edgekit.coordinator.mail import Letter, Mail
+from edgekit.coordinator.opening import first_model, graph_of
+from edgekit.coordinator.patience import Deadlines, Patience
+from edgekit.coordinator.report import Report
+from edgekit.coordinator.waits import ASK_AFTER, FIRST_ASK
+from edgekit.decentralized.async_solo import AsyncSolo
+from edgekit.decentralized.peer import Incoming, Phase
+from edgekit.decentralized.roster import Roster
+from edgekit.decentralized.snapshot import Snapshot
+from edgekit.wire.frame import Head, Kind
+from edgekit.wire.transport import Message
+
+MOST: Final = 64  # offers that wait for an answer
+
+
+@dataclass
+class _Offer:
+    """An offer on its way: to whom, when it was sent, when it is sent again and after how long once more."""
+
+    partner: int
+    frames: list[bytes]
+    sent: float
+    again: float
+    pause: float
+
+
+class AsyncEngine:
+    """Drives an `AsyncSolo` over `Mail`; the same to a run as a `PeerEngine`."""
+
+    def __init__(
+        self,
+        solo: AsyncSolo,
+        mail: Mail,
+        deadlines: Deadlines,
+        *,
+        gone: Callable[[str], bool] = lambda agent: False,
+        overtaken: Callable[[], bool] = lambda: False,
+        other: Callable[[Message], None] = lambda message: None,
+        schema: int = 0,
+    ) -> None:
+        self.solo, self.mail, self.patience, self.schema = solo, mail, Patience(deadlines), schema
+        self.gone, self.overtaken, self.other = gone, overtaken, other
+        self.epoch, self.up, self.behind = 0, True, False
+        self.ids: tuple[str, ...] = ()
+        self.payload_bytes, self.messages = 0, 0
+        self.report = Report(0)
+        self._open: dict[int, _Offer] = {}
+        self._models: dict[str, bytes] = {}
+
+    @property
+    def number(self) -> int:
+        """Pieces of work done."""
+        return self.solo.works
+
+    @number.setter
+    def number(self, value: int) -> None:
+        self.solo.works = value
+
+    @property
+    def model(self) -> torch.Tensor:
+        """The agent's model [1, P]."""
+        return self.solo.model
+
+    @property
+    def gradients(self) -> tuple[int, int]:
+        """(batches drawn, gradients taken) so far."""
+        return int(self.solo.context.draws[0]), int(self.solo.context.gradients[0])
+
+    @property
+    def lr(self) -> float:
+        """The rate of the last piece of work."""
+        return self.solo.context.lr
+
+    def snapshot(self) -> Snapshot:
+        """All that decides the work to come, but for meetings under way."""
+        found = self.solo.snapshot()
+        found.facts |= {"payload_bytes": self.payload_bytes, "messages_sent": self.messages}
+        return found
+
+    def restore(self, found: Snapshot) -> None:
+        """Go on from a snapshot."""
+        self.solo.restore(found)
+        self.payload_bytes, self.messages = found.facts["payload_bytes"], found.facts["messages_sent"]
+
+    def enter(
+        self,
+        epoch: int,
+        roster: Roster,
+        ids: tuple[str, ...],
+        numbers: Mapping[int, str],
+        *,
+        joined: Collection[int] = (),
+        exchange: bool = True,
+    ) -> None:
+        """Go on in a new epoch among these agents; who `joined` (positions) starts from its sponsors' models."""
+        self.epoch, self.ids, self.mail.numbers = epoch, ids, numbers
+        self._open, self._models = {}, {}
+        position = roster.ids.index(self.solo.agent)
+        self.mail.listen(())
+        graph = graph_of(self.solo, roster)
+        steps = first_model(self.solo, graph, position, joined)
+        phase = next(steps)
+        try:
+            steps.send(self._opened(phase))
+        except StopIteration as end:
+            self.solo.enter(roster, end.value)
+
+    def round(self) -> Report:
+        """One piece of work and the offer after it; before, what came in meanwhile."""
+        start, frames = monotonic(), self.mail.sent
+        self.report = report = Report(self.number)
+        self._drain()
+        loss = self.solo.work()
+        report.loss = loss if loss == loss else None
+        self._meet()
+        self._send_again()
+        report.consensus = None if self.solo.spread is None else self.solo.spread / 2
+        report.frame_bytes = self.mail.sent - frames
+        report.seconds = monotonic() - start
+        return report
+
+    def listen(self, timeout: float) -> None:
+        """Take in what comes, for at most so long, and answer."""
+        self._take(self.mail.receive(timeout))
+        self._send_again()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no own offer waits for its answer."""
+        return not self._open
+
+    def _drain(self) -> None:
+        for _ in range(4 * max(1, len(self.ids))):
+            if not self._take(self.mail.receive(0.0)):
+                return
+
+    def _meet(self) -> None:
+        met = self.solo.meet()
+        if met is None:
+            return
+        partner, number, payload = met
+        name = self.ids[partner]
+        self.report.neighbours.append(name)
+        if self.gone(name):
+            self.report.missed.append(name)
+            return
+        frames = self.mail.frames(self._head(Kind.OFFER, number), payload)
+        usual, now = self.patience.usual(name), monotonic()
+        pause = FIRST_ASK if usual is None else max(ASK_AFTER, usual)
+        self._open[number] = _Offer(partner, frames, now, now + pause, pause)
+        for old in list(self._open)[:-MOST]:
+            del self._open[old]
+        self._send(frames, name, len(payload))
+
+    def _send_again(self) -> None:
+        now = monotonic()
+        for number, offer in list(self._open.items()):
+            late = now - offer.sent > self.patience.deadlines.most
+            if late or self.gone(self.ids[offer.partner]):
+                del self._open[number]
+                self.report.missed.append(self.ids[offer.partner])
+            elif self.up and now >= offer.again:
+                offer.pause *= 2
+                offer.again = now + offer.pause
+                self.report.asked += 1
+                self.mail.send(offer.frames, self.ids[offer.partner])
+
+    def _send(self, frames: list[bytes], to: str, size: int) -> None:
+        self.payload_bytes += size
+        self.messages += 1
+        self.report.payload_bytes += size
+        self.report.messages += 1
+        self.mail.send(frames, to)
+
+    def _head(self, kind: Kind, number: int) -> Head:
+        codec = self.solo.settings.codec.number if kind is not Kind.MODEL else 0
+        return Head(kind, codec, self.mail.run, self.epoch, number, 0, 0, self.solo.agent, self.schema)
+
+    def _take(self, item: Letter | Message | None) -> bool:
+        if item is None:
+            return False
+        if isinstance(item, Message):
+            if item.what == "link":
+                self.up = item.name == "up"
+            self.other(item)
+        elif item.head.schema != self.schema:
+            self.mail.counts["another model"] += 1
+        elif item.head.epoch != self.epoch or item.sender not in self.ids:
+            self.mail.counts["another epoch"] += 1
+        else:
+            self._meeting(item, self.ids.index(item.sender))
+        return True
+
+    def _meeting(self, letter: Letter, partner: int) -> None:
+        number = letter.head.round
+        if letter.head.kind is Kind.MODEL:
+            self._models[letter.sender] = letter.payload
+        elif letter.head.kind is Kind.OFFER:
+            answer = self.solo.offered(partner, number, letter.payload)
+            if answer is None:
+                self.mail.counts["malformed"] += 1
+                return
+            self._send(self.mail.frames(self._head(Kind.ANSWER, number), answer), letter.sender, len(answer))
+        elif letter.head.kind is Kind.ANSWER and number in self._open:
+            offer = self._open[number]
+            if offer.partner == partner and self.solo.answered(partner, number, letter.payload):
+                del self._open[number]
+                self.patience.arrived(letter.sender, monotonic() - offer.sent)
+                self.report.mixed.append(letter.sender)
+
+    def _opened(self, phase: Phase) -> Incoming:
+        """Models to who joins, and from the sponsors where that is this agent."""
+        for joiner, message in phase.outgoing.items():
+            self._send(self.mail.frames(self._head(Kind.MODEL, 0), message), self.ids[joiner], len(message))
+        until = monotonic() + self.patience.deadlines.most
+        wanted = {self.ids[giver]: giver for giver in phase.expected}
+        while set(wanted) - set(self._models) and monotonic() < until:
+            if all(self.gone(name) for name in set(wanted) - set(self._models)):
+                break
+            self._take(self.mail.receive(0.25))
+        return {
+            giver: self._models[name]
+            for name, giver in wanted.items()
+            if name in self._models and len(self._models[name]) <= phase.limit
+        }

@@ -1,0 +1,618 @@
+"""One agent in one run, from the first document to the last line.
+
+The agent says that it is there, receives the run document, makes its model and data ready, waits for a roster that
+holds it, trains round after round, and follows every later roster. The lowest live number leads: it writes the next
+roster when agents are lost, come back, or fall behind. Whoever is lost costs the others at most its own round.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from edgekit.coordinator import convene
+from edgekit.coordinator.async_engine import AsyncEngine
+from edgekit.coordinator.device_file import DeviceFile
+from edgekit.coordinator.documents import LINES, ROSTER, Member, RosterDocument, Spec, State
+from edgekit.coordinator.errors import LostQuorum, Stopped
+from edgekit.coordinator.keeper import Keeper
+from edgekit.coordinator.mail import Letter, Mail
+from edgekit.coordinator.members import Members
+from edgekit.coordinator.peer_engine import PeerEngine
+from edgekit.coordinator.report import Report
+from edgekit.coordinator.writer import Writer
+from edgekit.decentralized.roster import Roster
+from edgekit.decentralized.solo import Solo
+from edgekit.errors import BadInput, EdgekitError
+from edgekit.wire.document import Trust
+from edgekit.wire.frame import frame_key
+from edgekit.wire.identity import Identity
+from edgekit.wire.transport import STATE, WATCHERS, LinkInfo, Message, Transport
+
+Say = Callable[[str], None]
+Engine = PeerEngine | AsyncEngine
+CLAIM: Final = 0.5  # seconds in which another process of the same id would object
+BEAT: Final = 1.0  # seconds between two states while nothing else changes
+LINE_EVERY: Final = 0.2  # seconds between two lines for watchers
+SETTLE: Final = 1.0  # seconds that losses and arrivals are gathered before a roster is written
+AHEAD: Final = 3  # rounds, at least, between a roster and the round it holds from
+LINGER: Final = 30.0  # seconds that a finished agent still answers those who are not
+RECENT_LINES: Final = 16
+VECTORS: Final = 4  # rows of a model that one message holds, at most
+
+
+@dataclass(frozen=True)
+class Access:
+    """How an agent takes part: its transport, who it is, whom it trusts, and the site's secret."""
+
+    transport: Transport
+    identity: Identity
+    trust: Trust
+    secret: bytes | None = None
+
+
+class Session:
+    """Agent `access.transport.me` in the run `name`; everything it keeps is in `folder`.
+
+    make(spec, number): the agent's side of the run, `OneAgent`.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        name: str,
+        folder: Path,
+        make: Callable[[Spec, int | None], Any],
+        *,
+        device: DeviceFile | None = None,
+        patience: float = 60.0,
+        say: Say = lambda line: None,
+    ) -> None:
+        self.access, self.name, self.me = access, name, access.transport.me
+        self.device, self._make, self._patience = device or DeviceFile(), make, patience
+        self.nonce = secrets.randbits(62)
+        self.folder, self._say = folder, say
+        self.members = Members(access.trust, self.say)
+        self.writer = Writer(access.transport, access.identity, name)
+        key = None if access.secret is None else frame_key(access.secret, name)
+        self.mail = Mail(access.transport, name, key)
+        self.status, self._reason = "joining", ""
+        self.engine: Engine | None = None
+        self.one: Any = None
+        self.keeper: Keeper | None = None
+        self.current: RosterDocument | None = None
+        self.seconds = 0.0
+        self._losses: list[float] = []
+        self._lines: list[dict[str, Any]] = []
+        self._refuses: int | None = None
+        self._stated = self._shown = 0.0
+        self._facts: dict[str, list[float]] = {}
+        self._snapshots: tuple[int, ...] = ()
+        self._schema = 0
+        self._wish: int | None = None
+        self._up = True
+        self._unsettled: float | None = None
+        self._seen_changes = -1
+
+    def say(self, line: str) -> None:
+        """Tell the log and whoever listens here."""
+        self._say(line)
+        if self.keeper is not None:
+            self.keeper.journal.note("say", line=line)
+
+    def run(self) -> str:
+        """Take part until the run is over; "done", or "over" where it ended without this agent."""
+        try:
+            self._open()
+            spec = self._await_spec()
+            self._prepare(spec)
+            self._state("ready")
+            if not self._await_roster(spec):
+                self._leave("left", "the run ended while this agent was away")
+                return "over"
+            if not self._train(spec):
+                self._leave("left", "the run ended while this agent was behind")
+                return "over"
+            self._finish(spec)
+            return "done"
+        except Stopped as error:
+            self._save()
+            self._leave("left", str(error))
+            raise
+        except LostQuorum as error:
+            self._save()
+            self._leave("failed", str(error))
+            raise
+        except EdgekitError as error:
+            self._leave("failed", str(error))
+            raise
+        except KeyboardInterrupt:
+            self._save()
+            self._leave("left", "stopped at the agent")
+            raise
+        finally:
+            self.access.transport.close()
+            if self.keeper is not None:
+                self.keeper.close()
+
+    # getting there
+
+    def _open(self) -> None:
+        will = State("lost", self.nonce, reason="its link was lost").body()
+        info: LinkInfo = self.mail.open(self.writer.will(will))
+        self.say(f"{self.me}: connected to {info.broker}")
+        self._state("joining")
+        until = time.monotonic() + CLAIM
+        while time.monotonic() < until:
+            self._poll(0.05)
+
+    def _await_spec(self) -> Spec:
+        until = time.monotonic() + self._patience
+        while self.members.spec is None:
+            if time.monotonic() > until:
+                raise BadInput(
+                    f"run '{self.name}': no run document came within {self._patience:g} s. Start the run with edgekit "
+                    "train on this broker, or check its name."
+                )
+            self._poll(0.2)
+        return self.members.spec
+
+    def _prepare(self, spec: Spec) -> None:
+        folder = self.folder / spec.name / self.me
+        self.keeper = Keeper(folder)
+        number = self._known_number(folder)
+        self.one = self._make(spec, number)
+        self._schema = spec.schema
+        self._snapshots = self.keeper.snapshots()
+        self._wish = number
+        self._facts = self._permitted_facts()
+
+    def _permitted_facts(self) -> dict[str, list[float]]:
+        topology = self.one.run.topology
+        for fact in set(topology.facts) - {"speeds"}:
+            if fact not in self.device.share:
+                raise BadInput(
+                    f"topology: {topology.name} needs the {fact} of this agent's data, which agent.yaml does not let "
+                    "it tell. Permit it there (share), or choose another topology."
+                )
+        facts: dict[str, list[float]] = self.one.facts()
+        return facts
+
+    def _known_number(self, folder: Path) -> int | None:
+        if self.device.partition is not None:
+            return self.device.partition
+        path = folder / "number"
+        return int(path.read_text()) if path.is_file() else None
+
+    def _await_roster(self, spec: Spec) -> bool:
+        """Wait until a roster holds this process; False where the run ended without it."""
+        until = time.monotonic() + max(spec.wait, self._patience)
+        while True:
+            roster = self.members.roster
+            member = None if roster is None else roster.member(self.me)
+            if roster is not None and member is not None and member.nonce == self.nonce:
+                self._enter(roster, member, first=True)
+                return True
+            if self.members.stop:
+                raise Stopped(f"the run was stopped: {self.members.stop}")
+            if roster is not None and self._is_over(roster):
+                return False
+            if time.monotonic() > until:
+                raise LostQuorum(
+                    f"run '{self.name}': no roster took this agent in within {spec.wait:g} s; {self._who()}. Start the "
+                    "missing agents, or lower --min-agents."
+                )
+            self._poll(0.2)
+            self._beat()
+
+    def _is_over(self, roster: RosterDocument) -> bool:
+        others = [member.id for member in roster.members if member.id != self.me]
+        states = [self.members.states.get(name) for name in others]
+        over = [state is None or state.status in ("done", "lost", "left", "failed") for state in states]
+        return all(over) and any(state is not None and state.status == "done" for state in states)
+
+    def _who(self) -> str:
+        ready = [name for name, state in self.members.states.items() if state.status == "ready"]
+        return f"ready: {', '.join(sorted(ready)) or 'none'}"
+
+    # training
+
+    def _train(self, spec: Spec) -> bool:
+        """All rounds that are left; False where the run ended before this agent caught up."""
+        engine, one = self._engine, self.one
+        every, last = one.run.evaluate_every, one.run.rounds
+        if engine.number == 0:
+            self._evaluate()
+        while engine.number < last:
+            if not self._between(spec):
+                return False
+            engine = self._engine
+            report = engine.round()
+            self.seconds += report.seconds
+            self._record(report)
+            number = engine.number
+            if number % every == 0 or number == last:
+                self._evaluate()
+            if number % spec.snapshot_every == 0 or number == last:
+                self._save()
+        return True
+
+    @property
+    def _engine(self) -> Engine:
+        if self.engine is None:
+            raise RuntimeError("no roster yet")
+        return self.engine
+
+    def _between(self, spec: Spec) -> bool:
+        """What must be looked at before a round, almost always nothing; False where the run is over for this agent."""
+        members = self.members
+        if members.changes != self._seen_changes or self._unsettled is not None:
+            self._seen_changes = members.changes
+            self._follow()
+            self._keep_quorum(spec)
+            self._lead(spec)
+        if members.stop:
+            raise Stopped(f"the run was stopped: {members.stop}")
+        if self._engine.behind and self.status != "behind":
+            self.say(f"{self.me}: more than a few rounds behind: it waits to be taken in again")
+            self._state("behind")
+            if not self._await_again(spec):
+                return False
+        self._beat()
+        return True
+
+    def _follow(self) -> None:
+        """Go over to the newest roster where its round has come."""
+        roster = self.members.roster
+        if roster is None or self.current is None or roster.epoch <= self.current.epoch:
+            return
+        member = roster.member(self.me)
+        if member is None or member.nonce != self.nonce:
+            return
+        if member.joined or self._engine.number >= roster.from_round:
+            self._enter(roster, member)
+
+    def _overtaken(self) -> bool:
+        """Whether a newer roster holds from a round that this agent has reached."""
+        newer, current, engine = self.members.roster, self.current, self.engine
+        if newer is current or newer is None or current is None or engine is None:
+            return False
+        return newer.epoch > current.epoch and engine.number >= newer.from_round
+
+    def _await_again(self, spec: Spec) -> bool:
+        """Wait until a roster takes this agent in anew; False where the run ended before."""
+        until, epoch = time.monotonic() + spec.wait, self.current.epoch if self.current else 0
+        while self.current is None or self.current.epoch == epoch:
+            self._engine.listen(0.1)
+            self._follow()
+            self._lead(spec)
+            self._beat()
+            if self.members.stop:
+                raise Stopped(f"the run was stopped: {self.members.stop}")
+            if time.monotonic() > until:
+                raise LostQuorum(f"{self.me}: nobody took it in again within {spec.wait:g} s; {self._who()}")
+            if self.current is not None and self._is_over(self.current):
+                return False
+        return True
+
+    def _keep_quorum(self, spec: Spec) -> None:
+        """Wait while too few agents are there; LostQuorum after the run's wait."""
+        began = None
+        while (here := self._here()) < spec.min_agents or not self._up:
+            if began is None:
+                began = time.monotonic()
+                why = "the link is down" if not self._up else f"{here} of {spec.min_agents} agents are here"
+                self.say(f"{self.me}: waits: {why}")
+                self._state("waiting")
+            if time.monotonic() - began > spec.wait:
+                raise LostQuorum(
+                    f"run '{self.name}' lost its quorum: {here} of at least {spec.min_agents} agents were here for "
+                    f"{spec.wait:g} s. Its snapshot of round {self._engine.number} is in {self._kept.folder}; start "
+                    "the same command again when they are back, or lower --min-agents."
+                )
+            self._engine.listen(0.1)
+            if self.members.stop:
+                raise Stopped(f"the run was stopped: {self.members.stop}")
+            self._follow()
+            self._lead(spec)
+            self._beat()
+        if began is not None:
+            self.say(f"{self.me}: goes on after {time.monotonic() - began:.1f} s")
+            self._state("training")
+
+    @property
+    def _kept(self) -> Keeper:
+        if self.keeper is None:
+            raise RuntimeError("no run document yet")
+        return self.keeper
+
+    def _here(self) -> int:
+        """Members that are there or done, and those about to be taken in again."""
+        states = self.members.states.values()
+        return sum(state.status in ("ready", "training", "waiting", "behind", "done") for state in states)
+
+    def _lead(self, spec: Spec) -> None:
+        """Write the next roster where this agent leads and one is due."""
+        roster, states = self.members.roster, self.members.states
+        if roster is None or convene.leader(roster, states) != self.me:
+            self._unsettled = None
+            return
+        found = self._next(spec, roster)
+        if found is None:
+            self._unsettled = None
+            return
+        if self._unsettled is None:
+            self._unsettled = time.monotonic()
+        if time.monotonic() - self._unsettled < SETTLE:
+            return
+        self._unsettled = None
+        lost = [name for name in convene.gone(roster, states) if found.member(name) is None]
+        joined = [member.id for member in found.members if member.joined]
+        self.say(
+            f"{self.me}: epoch {found.epoch} from round {found.from_round}: {len(found.members)} agents"
+            + (f"; lost: {', '.join(lost)}" if lost else "")
+            + (f"; joined: {', '.join(joined)}" if joined else "")
+        )
+        self.members.roster = found
+        self.writer.publish(ROSTER, found.body())
+        self._follow()
+
+    def _next(self, spec: Spec, roster: RosterDocument) -> RosterDocument | None:
+        member = roster.member(self.me)
+        if member is None or self.engine is None:
+            return None
+        pace = self.seconds / max(1, self.engine.number)
+        margin = max(AHEAD, -(-len(roster.members) // 2), int(0.3 / pace) if pace else 0)
+        return convene.next_roster(
+            spec,
+            roster,
+            self.members.states,
+            writer=member.number,
+            from_round=min(self.engine.number + margin, max(self.engine.number, self.one.run.rounds - 1)),
+        )
+
+    def _enter(self, roster: RosterDocument, member: Member, *, first: bool = False) -> None:
+        """Go on among the agents of a roster."""
+        kept = self._kept
+        if member.number != self._wish or self.one is None or self.one.number != member.number:
+            self.one = self._make(self._spec, member.number)
+        (kept.folder / "number").write_text(str(member.number))
+        self._wish, self.current = member.number, roster
+        numbers = {item.number: item.id for item in roster.members}
+        whole = _roster_of(roster)
+        if self.engine is None or self.engine.solo.agent != member.number:
+            self.engine = self._new_engine(whole)
+        engine = self.engine
+        row = self.one.row.nbytes + sum(rows.nbytes for rows in self.one.objective.buffers.values())
+        self.mail.bound(VECTORS * row + 4096, len(roster.members))
+        first_start = first and roster.resume is None and not any(item.joined for item in roster.members)
+        if first and roster.resume is not None and not member.joined:
+            engine.epoch, engine.ids = roster.epoch, roster.ids
+            self._resume(engine, roster, whole, numbers)
+        else:
+            if first or member.joined or engine.number > roster.from_round:
+                engine.number = roster.from_round
+                kept.back_to(roster.from_round)
+            joined = [place for place, item in enumerate(roster.members) if item.joined]
+            fresh = first_start and self.one.run.initial == "same"
+            engine.enter(roster.epoch, whole, roster.ids, numbers, joined=joined, exchange=not fresh)
+        self.say(
+            f"{self.me}: number {member.number}, epoch {roster.epoch}, {len(roster.members)} agents, round "
+            f"{engine.number}" + (", joined" if member.joined else "")
+        )
+        self._state("training")
+
+    def _resume(self, engine: Engine, roster: RosterDocument, whole: Roster, numbers: dict[int, str]) -> None:
+        """Go on from the snapshot that the roster names, with the bits that it had."""
+        kept = self._kept
+        found = kept.load(roster.resume or 0)
+        kept.back_to(roster.resume or 0)
+        self._lines = kept.lines()[-RECENT_LINES:]
+        self.seconds = float(found.facts.get("seconds", 0.0))
+        engine.number = roster.resume or 0
+        joined = [place for place, item in enumerate(roster.members) if item.joined]
+        same = tuple(found.facts["ids"]) == whole.ids and not joined
+        if not same:
+            engine.restore(found)
+        engine.enter(roster.epoch, whole, roster.ids, numbers, joined=joined, exchange=not same)
+        if same:
+            engine.restore(found)
+        self._publish_lines()
+
+    def _new_engine(self, roster: Roster) -> Engine:
+        solo = self.one.solo(roster)
+        how: dict[str, Any] = {
+            "gone": self.members.is_gone,
+            "overtaken": self._overtaken,
+            "other": self._hear,
+            "schema": self._spec.schema,
+        }
+        if isinstance(solo, Solo):
+            return PeerEngine(solo, self.mail, self._spec.deadlines, **how)
+        return AsyncEngine(solo, self.mail, self._spec.deadlines, **how)
+
+    @property
+    def _spec(self) -> Spec:
+        if self.members.spec is None:
+            raise RuntimeError("no run document yet")
+        return self.members.spec
+
+    # what is told and kept
+
+    def _record(self, report: Report) -> None:
+        if report.loss is not None:
+            self._losses.append(report.loss)
+        dropped = self.mail.dropped()
+        self._kept.round(report, epoch=self.current.epoch if self.current else 0, dropped=dropped)
+        now = time.monotonic()
+        if now - self._shown > LINE_EVERY:
+            self._shown = now
+            text = (
+                f"{report.round} {report.loss if report.loss is not None else 'nan'} {len(report.mixed)}/"
+                f"{len(report.neighbours)} {report.seconds:.4f} {self._engine.payload_bytes} "
+                f"{report.consensus if report.consensus is not None else 'nan'}"
+            )
+            self.access.transport.send(text.encode(), WATCHERS)
+
+    def _evaluate(self) -> None:
+        engine, one = self._engine, self.one
+        scored = one.evaluator.score(engine.model[0], one.objective.buffers.get(one.number))
+        losses, self._losses = self._losses, []
+        draws, gradients = engine.gradients
+        line = {
+            "round": engine.number,
+            "agent": one.number,
+            "id": self.me,
+            "epoch": one.objective.sampler.epochs(one.number, draws),
+            "metric_name": one.evaluator.name,
+            "metric": _finite(scored.metric),
+            "local_metric": _finite(scored.local),
+            "train_loss": _finite(float(np.mean(losses))) if losses else None,
+            "test_loss": _finite(scored.loss),
+            "lr": engine.lr,
+            "gradient_evaluations": gradients,
+            "bytes": engine.payload_bytes,
+            "frame_bytes": self.mail.sent,
+            "messages": engine.messages,
+            "consensus_estimate": _finite(engine.report.consensus),
+            "seconds": round(self.seconds, 4),
+        }
+        self._kept.line(line)
+        self._lines = [*self._lines, line][-RECENT_LINES:]
+        self._publish_lines()
+
+    def _publish_lines(self) -> None:
+        self.writer.publish(LINES, {"lines": self._lines})
+
+    def _save(self) -> None:
+        if self.engine is None or self.keeper is None or self.current is None:
+            return
+        found = self.engine.snapshot()
+        found.facts["seconds"] = self.seconds
+        self.keeper.save(found, self.engine.number)
+        self._snapshots = self.keeper.snapshots()
+
+    def _state(self, status: str, reason: str = "") -> None:
+        self.status, self._reason, self._stated = status, reason, time.monotonic()
+        state = State(
+            status,
+            self.nonce,
+            number=self._wish,
+            round=self.engine.number if self.engine else 0,
+            epoch=self.current.epoch if self.current else 0,
+            snapshots=self._snapshots,
+            schema=self._schema,
+            facts=self._facts,
+            reason=reason,
+            refuses=self._refuses,
+        )
+        self.members.states[self.me] = state
+        self.writer.publish(STATE, state.body())
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._stated > BEAT:
+            self._state(self.status, self._reason)
+
+    def _poll(self, timeout: float) -> None:
+        """Take in what comes; frames have no place yet and are asked for later."""
+        if self.engine is not None:
+            self.engine.listen(timeout)
+            return
+        item = self.mail.receive(timeout)
+        if item is not None and not isinstance(item, Letter):
+            self._hear(item)
+
+    def _hear(self, message: Message) -> None:
+        if message.what == "link":
+            self._up = message.name == "up"
+            self.members.changes += 1
+            self.say(f"{self.me}: the link is {message.name}")
+        elif message.what == "document" and message.sender == self.me:
+            self._hear_own(message)
+        else:
+            self.members.hear(message)
+
+    def _hear_own(self, message: Message) -> None:
+        """An own document: of this process, of the one before it, or of another that uses the same id."""
+        if not message.payload:
+            return
+        try:
+            body = self.access.trust.open(message.payload, self.me, message.name)
+        except EdgekitError as error:
+            if message.name == STATE and self.status == "joining":
+                raise BadInput(
+                    f"id '{self.me}' is in use by another agent of run '{self.name}' ({error}). Give each agent an id "
+                    "of its own: --id NAME."
+                ) from error
+            return
+        self.writer.above(self.access.trust.newest(self.me, message.name))
+        if message.name != STATE:
+            return
+        state = State.of(body)
+        if state.nonce == self.nonce:
+            return
+        if state.refuses == self.nonce:
+            raise BadInput(
+                f"id '{self.me}' is in use in run '{self.name}'. Give this agent an id of its own: --id NAME."
+            )
+        if state.status == "lost" or self.status == "joining":
+            self._state(self.status, self._reason)  # a process before this one left it behind
+            return
+        if state.status == "joining":
+            self._refuses = state.nonce
+            self._state(self.status, self._reason)
+
+    # the end
+
+    def _finish(self, spec: Spec) -> None:
+        """Answer those who are not done yet, then go."""
+        self._state("done")
+        self.say(f"{self.me}: done, {self._engine.number} rounds in {self.seconds:.2f} s of training")
+        until = time.monotonic() + LINGER
+        while time.monotonic() < until and not self._all_done():
+            self._engine.listen(0.05)
+            self._beat()
+        self.writer.publish(LINES, None)
+        self._leave("done", "")
+
+    def _all_done(self) -> bool:
+        """Whether every member is done or gone, and the starter has what it waits for, or is gone itself."""
+        roster, states = self.current, self.members.states
+        if roster is None:
+            return True
+        starter = states.get(self.members.starter)
+        if starter is not None and starter.status == "watching":
+            return False
+        if isinstance(self.engine, AsyncEngine) and not self.engine.idle:
+            return False
+        return all(
+            (state := states.get(member.id)) is None or state.status in ("done", "lost", "left", "failed")
+            for member in roster.members
+        )
+
+    def _leave(self, status: str, reason: str) -> None:
+        if self.status == "joining" and status != "done":
+            self.writer.publish(STATE, None)  # whoever has this id keeps it
+            return
+        if reason:
+            self.say(f"{self.me}: {status}: {reason}")
+        self._state(status, reason)
+
+
+def _roster_of(document: RosterDocument) -> Roster:
+    facts = {name: np.array(rows, np.float64) for name, rows in document.facts.items()}
+    return Roster(
+        tuple(member.number for member in document.members),
+        facts.get("histograms"),
+        facts.get("proxies"),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None

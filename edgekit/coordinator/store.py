@@ -1,0 +1,37 @@
+"""What was sent lately, for neighbours that ask for it again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+Place = tuple[int, int, int]  # epoch, round, phase
+Frames = list[bytes]
+BYTES = 256 << 20
+
+
+class Store:
+    """The frames of the last `places` phases, at most `limit` bytes, but always those of the newest phase."""
+
+    def __init__(self, places: int, limit: int = BYTES) -> None:
+        self.places, self.limit, self.held = places, limit, 0
+        self._kept: OrderedDict[Place, dict[str | None, Frames]] = OrderedDict()
+
+    def keep(self, place: Place, receiver: str | None, frames: Frames) -> None:
+        """Keep what was sent to one receiver, or to all (None)."""
+        self._kept.setdefault(place, {})[receiver] = frames
+        self.held += sum(map(len, frames))
+        while len(self._kept) > 1 and (len(self._kept) > self.places or self.held > self.limit):
+            _, old = self._kept.popitem(last=False)
+            self.held -= sum(len(frame) for frames in old.values() for frame in frames)
+
+    def of(self, place: Place) -> dict[str | None, Frames]:
+        """All that a phase sent, by receiver."""
+        return self._kept.get(place, {})
+
+    def take(self, place: Place, receiver: str, chunks: list[int]) -> Frames:
+        """The frames for a receiver, those of some chunks or (none named) all; empty where they are gone."""
+        kept = self._kept.get(place, {})
+        frames = kept.get(receiver) or kept.get(None) or []
+        if not chunks:
+            return frames
+        return [frames[chunk] for chunk in chunks if chunk < len(frames)]

@@ -1,0 +1,81 @@
+"""The wait of one phase: for whom, how long, and when to ask again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from time import monotonic
+from typing import Final
+
+from edgekit.coordinator.patience import Patience
+
+ASK_AFTER: Final = 0.05  # seconds before anything is asked for again, at least
+FIRST_ASK: Final = 2.0  # seconds, where a neighbour was never heard
+POLL: Final = 0.25  # seconds: the longest between two looks at who is gone
+
+
+class Waits:
+    """One phase's wait for the senders it expects.
+
+    names: the ids by sender; here(sender): whether it can be waited for at all. While the link is down no time passes.
+    """
+
+    def __init__(
+        self,
+        expected: Collection[int],
+        names: Sequence[str],
+        patience: Patience,
+        here: Callable[[int], bool],
+        *,
+        whole: bool,
+    ) -> None:
+        self._expected, self._names, self._patience, self._here = expected, names, patience, here
+        self._whole = whole
+        self._began = self._looked = monotonic()
+        self._asks: dict[int, float] = {}  # when each is asked, and after how long again
+        self._pauses: dict[int, float] = {}
+        for sender in expected:
+            usual = patience.usual(names[sender])
+            pause = FIRST_ASK if usual is None else max(ASK_AFTER, usual)
+            self._asks[sender], self._pauses[sender] = self._began + pause, pause
+        self.deadline = 0.0
+
+    def left(self, there: Collection[int], up: bool) -> float | None:
+        """Seconds to wait for the next message; None where there is nothing more to wait for."""
+        missing = [sender for sender in self._expected if sender not in there]
+        if not missing:
+            return None
+        now = monotonic()
+        if not up:
+            self._pass_over(now)
+            return POLL
+        self._looked = now
+        wanted = [sender for sender in missing if self._here(sender)]
+        if not wanted:
+            return None
+        self.deadline = self._deadline(wanted, len(there))
+        rest = self._began + self.deadline - now
+        if rest <= 0:
+            return None
+        return max(0.0, min(rest, min(self._asks[sender] for sender in wanted) - now, POLL))
+
+    def to_ask(self, there: Collection[int], up: bool) -> list[int]:
+        """Whom to ask again now; each is asked after ever longer pauses."""
+        now = monotonic()
+        if not up or now < min(self._asks.values(), default=now + 1):
+            return []
+        due = [s for s, at in self._asks.items() if at <= now]
+        for sender in due:
+            self._pauses[sender] *= 2
+            self._asks[sender] = now + self._pauses[sender]
+        return [sender for sender in due if sender not in there and self._here(sender)]
+
+    def _deadline(self, wanted: list[int], heard: int) -> float:
+        limits = self._patience.deadlines
+        if self._whole or heard < limits.quorum * (heard + len(wanted)):
+            return limits.most
+        return max(self._patience.of(self._names[sender]) for sender in wanted)
+
+    def _pass_over(self, now: float) -> None:
+        gone, self._looked = now - self._looked, now
+        self._began += gone
+        self._asks = {sender: at + gone for sender, at in self._asks.items()}

@@ -1,0 +1,1 @@
+"""Frames, transports and what makes them trustworthy; no torch."""
