@@ -61,7 +61,8 @@ class Mosquitto:
     """A Mosquitto that edgekit runs: `start`, `stop` and `kill` as often as wanted, always at the same ports.
 
     folder: for configuration and log, by default one of its own; largest: bytes of a packet, where there is a limit;
-    queued: bytes that wait for one agent; more: further lines of mosquitto.conf.
+    queued: bytes that wait for one agent; more: further lines of mosquitto.conf. With websockets there must be another
+    listener: Mosquitto 2.0.11 ends where it has none but such.
     """
 
     def __init__(
@@ -125,8 +126,7 @@ class Mosquitto:
     def _lines(self, listener: Listener, number: int) -> list[str]:
         lines = [f"listener {listener.port} {listener.host}"]
         if listener.websockets:
-            domain = "ipv6" if ":" in listener.host else "ipv4"  # else it tries the other, and ends
-            lines += ["protocol websockets", f"socket_domain {domain}"]
+            lines.append("protocol websockets")
         if listener.tls is not None:
             lines += _tls(listener.tls)
         if listener.users is not None:

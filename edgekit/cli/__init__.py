@@ -29,6 +29,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "several results side by side"),
     "simulate": ("simulate", "decentralized training: all agents of a run file on this machine"),
     "broker": ("broker", "where agents meet: start one, check one, make certificates, invite devices"),
+    "agent": (
+        "agent",
+        "take part in the runs of a site with this machine's data; join: accept an invitation",
+    ),
     "train": ("train", "decentralized training by real agents over a real broker: the same run file"),
     "boards": ("boards", "the boards that are known; with a name, its facts"),
     "targets": ("listing", "the runtimes that artefacts can be made for"),

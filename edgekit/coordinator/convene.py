@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from edgekit.coordinator.documents import GONE, WRITERS, Member, RosterDocument, Spec, State
 
@@ -59,8 +60,29 @@ def next_roster(
         Member(number, name, states[name].nonce, joined=name in coming)
         for name, number in sorted(numbers.items(), key=lambda item: item[1])
     )
-    epoch = (roster.epoch // WRITERS + 1) * WRITERS + writer + 1
-    return RosterDocument(epoch, from_round, members, None, _facts(members, states))
+    return RosterDocument(_next_epoch(roster, writer), from_round, members, None, _facts(members, states))
+
+
+def revived_roster(
+    spec: Spec, roster: RosterDocument, states: States, *, writer: int, waited: bool
+) -> RosterDocument | None:
+    """The roster after all members were lost at once: those that are back go on from their snapshots.
+
+    Before the wait is over, all must be back; after it, `min_agents`.
+    """
+    ready = [name for name, state in states.items() if _ready(state, spec)]
+    if len(ready) < (spec.min_agents if waited else len(roster.members)):
+        return None
+    found = first_roster(spec, states, waited=True)
+    return None if found is None else replace(found, epoch=_next_epoch(roster, writer))
+
+
+def reviver(spec: Spec, roster: RosterDocument, states: States) -> str | None:
+    """Who writes the roster when no member stays: the one with the lowest number, then id, that is back."""
+    if any(member.id in states and _stays(states[member.id], member) for member in roster.members):
+        return None
+    back = [(state.number or 0, name) for name, state in states.items() if _ready(state, spec)]
+    return min(back)[1] if back else None
 
 
 def leader(roster: RosterDocument, states: States) -> str | None:
@@ -101,6 +123,11 @@ def common_snapshot(held: Iterable[tuple[int, ...]]) -> int | None:
     counts = Counter(round for rounds in all_held for round in set(rounds))
     most = [round for round, count in counts.items() if 2 * count > len(all_held)]
     return max(most, default=None)
+
+
+def _next_epoch(roster: RosterDocument, writer: int) -> int:
+    """Above all epochs so far, and not what another writer would take."""
+    return (roster.epoch // WRITERS + 1) * WRITERS + writer + 1
 
 
 def _ready(state: State, spec: Spec) -> bool:

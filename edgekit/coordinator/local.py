@@ -99,6 +99,7 @@ def _be(work: Work) -> None:
     from edgekit.coordinator.worker import take_part
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the starter, who stops all
+    signal.signal(signal.SIGTERM, _leave)
     folder = work.folder / work.me
     folder.mkdir(parents=True, exist_ok=True)
     log = open(folder / LOG, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
@@ -109,3 +110,11 @@ def _be(work: Work) -> None:
     except EdgekitError as error:
         print(f"edgekit: {error}", file=log)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _leave(signum: int, frame: object) -> None:
+    """Told to end: keep a snapshot, say so to the others, and go."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise KeyboardInterrupt

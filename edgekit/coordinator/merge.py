@@ -37,6 +37,7 @@ class Merge:
         """Keep the lines up to a round; the others come again."""
         kept = [line for line in read_lines(self.folder) if line["round"] <= round]
         self._written = max((line["round"] for line in kept), default=-1)
+        self._known.clear()
         temporary = self.folder / f"{LINES}.tmp"
         temporary.write_text("".join(Line(**_line(line)).to_json() + "\n" for line in kept), encoding="utf-8")
         os.replace(temporary, self.folder / LINES)

@@ -41,6 +41,7 @@ CLAIM: Final = 0.5  # seconds in which another process of the same id would obje
 BEAT: Final = 1.0  # seconds between two states while nothing else changes
 LINE_EVERY: Final = 0.2  # seconds between two lines for watchers
 SETTLE: Final = 1.0  # seconds that losses and arrivals are gathered before a roster is written
+REVIVAL: Final = 10.0  # seconds that the others have to come back when all were lost at once
 AHEAD: Final = 3  # rounds, at least, between a roster and the round it holds from
 LINGER: Final = 30.0  # seconds that a finished agent still answers those who are not
 RECENT_LINES: Final = 16
@@ -201,8 +202,10 @@ class Session:
                 return True
             if self.members.stop:
                 raise Stopped(f"the run was stopped: {self.members.stop}")
-            if roster is not None and self._is_over(roster):
-                return False
+            if roster is not None:
+                if self._is_over(roster):
+                    return False
+                self._revive(spec, roster)
             if time.monotonic() > until:
                 raise LostQuorum(
                     f"run '{self.name}': no roster took this agent in within {spec.wait:g} s; {self._who()}. Start the "
@@ -362,6 +365,27 @@ class Session:
         self.members.roster = found
         self.writer.publish(ROSTER, found.body())
         self._follow()
+
+    def _revive(self, spec: Spec, roster: RosterDocument) -> None:
+        """Write the roster after all were lost at once, where that is for this agent to do."""
+        states = self.members.states
+        if convene.reviver(spec, roster, states) != self.me:
+            self._unsettled = None
+            return
+        if self._unsettled is None:
+            self._unsettled = time.monotonic()
+        waited = time.monotonic() - self._unsettled
+        if waited < SETTLE:
+            return
+        found = convene.revived_roster(spec, roster, states, writer=self._wish or 0, waited=waited > REVIVAL)
+        if found is not None:
+            self._unsettled = None
+            self.say(
+                f"{self.me}: all were lost: {len(found.members)} agents go on from "
+                + ("the beginning" if found.resume is None else f"the snapshots of round {found.resume}")
+            )
+            self.members.roster = found
+            self.writer.publish(ROSTER, found.body())
 
     def _next(self, spec: Spec, roster: RosterDocument) -> RosterDocument | None:
         member = roster.member(self.me)

@@ -117,6 +117,8 @@ class Starter:
             if self.members.roster.epoch != self._epoch:
                 self._epoch = self.members.roster.epoch
                 self._say(self._described(self.members.roster))
+                if self.members.roster.resume is not None:
+                    self.merge.back_to(self.members.roster.resume)
             return
         waited = time.monotonic() - self._began
         found = convene.first_roster(self.spec, self.members.states, waited=waited > self.spec.wait)

@@ -19,6 +19,7 @@ from edgekit.coordinator.merge import Merge
 from edgekit.coordinator.names import hashes, references
 from edgekit.coordinator.patience import Deadlines
 from edgekit.coordinator.starter import Starter
+from edgekit.coordinator.supervisor import LOBBY, OFFER, Offer
 from edgekit.coordinator.worker import Post, Work
 from edgekit.coordinator.writer import Writer
 from edgekit.errors import BadInput
@@ -26,10 +27,8 @@ from edgekit.runs.assemble import assemble
 from edgekit.runs.simulate import Simulation
 from edgekit.runs.study import Cell, Study
 from edgekit.runs.task import Task, cached_arrays
-from edgekit.wire.transport import STATE
 
 Say = Callable[[str], None]
-LOBBY, OFFER = "lobby", "offer"
 AGENTS: Final = "agents"  # the folder of the local agents
 
 
@@ -151,7 +150,11 @@ class Training(Simulation):
         info = starter.open()
         self.journal.note("broker", url=post.url, broker=info.broker, run=run)
         self.say(f"broker: {info.broker} at {post.url}; run {run}")
-        offer = _Offer(post, run, starter.spec) if self.terms.local < starter.spec.agents else None
+        offer = (
+            _Offer(post, self._me(post), run, starter.spec)
+            if self.terms.local < starter.spec.agents
+            else None
+        )
         said = 0.0
         try:
             while not starter.over:
@@ -250,18 +253,16 @@ class _Advance:
 class _Offer:
     """The run's offer in the lobby, where agents look for work."""
 
-    def __init__(self, post: Post, run: str, spec: Spec) -> None:
-        me = f"offer-{run}"[:60]
+    def __init__(self, post: Post, me: str, run: str, spec: Spec) -> None:
         access = post.access(LOBBY, me)
         self._writer = Writer(access.transport, access.identity, LOBBY)
         self._transport = access.transport
         self._transport.open(self._writer.will(State("lost", 0).body()))
-        self._writer.publish(OFFER, {"run": run, "name": spec.name, "agents": spec.agents})
+        self._writer.publish(OFFER, Offer(run, spec.name, spec.agents).body())
 
     def close(self) -> None:
         with suppress(Exception):
             self._writer.publish(OFFER, None)
-            self._writer.publish(STATE, None)
         self._transport.close()
 
 

@@ -9,7 +9,9 @@ from typing import Final
 from edgekit.coordinator.patience import Patience
 
 ASK_AFTER: Final = 0.05  # seconds before anything is asked for again, at least
-FIRST_ASK: Final = 2.0  # seconds, where a neighbour was never heard
+FIRST_ASK: Final = (
+    0.1  # seconds, where a neighbour was never heard: it may have sent before it was listened to
+)
 POLL: Final = 0.25  # seconds: the longest between two looks at who is gone
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from edgekit.coordinator.documents import Spec
 from edgekit.coordinator.names import check_names
 from edgekit.coordinator.session import Access, Session
 from edgekit.errors import BadInput
-from edgekit.wire.address import Address
 from edgekit.wire.credentials import Credentials
 from edgekit.wire.document import Trust
 from edgekit.wire.identity import Identity
@@ -40,10 +39,8 @@ class Post:
 
     def access(self, run: str, me: str) -> Access:
         """How `me` takes part in a run."""
-        address = Address.parse(self.url)
         credentials = Credentials.read(self.folder) if self.folder is not None else Credentials()
-        if address.user is None and credentials.user is not None:
-            address = replace(address, user=credentials.user, password=credentials.password)
+        address = credentials.address(self.url)
         tls = credentials.tls() if address.tls else None
         transport = MqttTransport(address, run, me, tls=tls, insecure=self.insecure)
         identity = self._identity(credentials, me)

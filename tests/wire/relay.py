@@ -23,7 +23,10 @@ class Relay:
         self.port: int = self._server.getsockname()[1]
         self._ends: list[socket.socket] = []
         self._lock = Lock()
-        self.upwards, self.downwards = Event(), Event()  # set: bytes pass towards the broker, towards the agent
+        self.upwards, self.downwards = (
+            Event(),
+            Event(),
+        )  # set: bytes pass towards the broker, towards the agent
         self.upwards.set()
         self.downwards.set()
         Thread(target=self._accept, daemon=True).start()
