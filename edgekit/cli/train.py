@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 
 from edgekit.cli.console import say_aside, say_json, say_nothing
@@ -60,6 +61,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0 where every run came to its end, 1 where too few agents came or were left."""
     from edgekit.coordinator.training import Terms, Training
+    from edgekit.coordinator.watch import Watch
     from edgekit.runs.study import load_study
 
     study = load_study(options.run, overrides=options.overrides)
@@ -74,8 +76,12 @@ def run(options: argparse.Namespace) -> int:
     folder = prepare_run(study.document.value, options.out, name=study.title, force=options.force)
     tell = say_nothing if options.quiet else say_aside
     tell(f"output: {folder}")
-    with show_progress("silent" if options.quiet or options.watch else "auto"):
-        history = Training(study, folder, terms, say=tell).history()
+    with (
+        show_progress("silent" if options.quiet or options.watch else "auto"),
+        Watch() if options.watch else nullcontext() as watch,
+    ):
+        heard = {} if watch is None else {"on_watch": watch.hear}
+        history = Training(study, folder, terms, say=tell, **heard).history()
     if options.json:
         say_json(history.summary)
     else:

@@ -34,6 +34,7 @@ class LocalAgents:
         self._context = context()
         self._agents = [_Agent(work, self._start(work)) for work in works]
         self.failed: dict[str, int] = {}
+        self.reason = ""  # of the last that failed
 
     @property
     def pids(self) -> dict[str, int]:
@@ -48,9 +49,12 @@ class LocalAgents:
         """Start anew what was killed."""
         for agent in self._agents:
             code = agent.process.exitcode
-            if code is None or code >= 0 or agent.work.me in self.failed:
-                if code and agent.work.me not in self.failed:
-                    self.failed[agent.work.me] = code
+            if not code or agent.work.me in self.failed:
+                continue
+            if code > 0:
+                self.failed[agent.work.me] = code
+                self.reason = last_words(agent.work)
+                self._say(f"{agent.work.me} ended with status {code}: {self.reason}")
                 continue
             name = signal.Signals(-code).name
             if not self._restart or agent.starts > RESTARTS:
@@ -81,6 +85,13 @@ class LocalAgents:
         process: BaseProcess = self._context.Process(target=_be, args=(work,), daemon=True, name=work.me)  # type: ignore[attr-defined]
         process.start()
         return process
+
+
+def last_words(work: Work) -> str:
+    """The last line of an agent's log."""
+    log = work.folder / work.me / LOG
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    return lines[-1].removeprefix("edgekit: ") if lines else f"see {log}"
 
 
 def context() -> Any:

@@ -11,6 +11,7 @@ from edgekit.wire.frame import BadFrame, Head, pack, run_hash, unpack
 from edgekit.wire.transport import LinkInfo, Message, Transport
 
 LONGEST = 1 << 20  # bytes of a message, until it is known what a run sends
+AT_ONCE = 256  # frames that are looked at before whoever asked is answered
 MEMORY = 64 << 20  # bytes of unfinished messages, or as many of the longest as there are senders
 
 
@@ -66,9 +67,18 @@ class Mail:
 
     def receive(self, timeout: float) -> Letter | Message | None:
         """A whole message, a document, a line or a change of the link; None where nothing whole came in time."""
-        message = self.transport.receive(timeout)
-        if message is None or message.what != "frame":
-            return message
+        for _ in range(AT_ONCE):
+            message = self.transport.receive(timeout)
+            if message is None or message.what != "frame":
+                return message
+            letter = self._whole(message)
+            if letter is not None:
+                return letter
+            timeout = 0.0  # the rest of a message may be there already, and must not be waited for twice
+        return None
+
+    def _whole(self, message: Message) -> Letter | None:
+        """The message that a frame completes."""
         try:
             frame = unpack(message.payload, self.key)
         except BadFrame as bad:
@@ -77,12 +87,11 @@ class Mail:
         head = frame.head
         if head.run != self.run:
             self.counts["another run"] += 1
-            return None
-        if self.numbers.get(head.sender) != message.sender:
+        elif self.numbers.get(head.sender) != message.sender:
             self.counts["forged or unknown sender"] += 1
-            return None
-        whole = self._assembler.add(frame)
-        return None if whole is None else Letter(head, message.sender, bytes(whole))
+        elif (whole := self._assembler.add(frame)) is not None:
+            return Letter(head, message.sender, bytes(whole))
+        return None
 
     def missing(self, head: Head) -> list[int]:
         """The chunks of a message that are to be asked for again; none means all."""

@@ -18,14 +18,14 @@ APART = "the models stay with the agents; set observe: true to collect them"
 class Merge:
     """run.jsonl in a folder, from lines that come in any order and more than once.
 
-    models(round): (metric of the mean model, consensus distance) where models are collected, else None.
+    models(round, agents): (metric of the mean model, consensus distance) where models are collected, else None.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        models: Callable[[int], tuple[float, float] | None] = lambda round: None,
+        models: Callable[[int, set[int]], tuple[float, float] | None] = lambda round, agents: None,
         on_line: Callable[[Line], None] = lambda line: None,
     ) -> None:
         self.folder, self._models, self._on_line = folder, models, on_line
@@ -76,7 +76,7 @@ class Merge:
         first = lines[0]
         metric = _values(lines, "metric")
         sent = np.array([line["bytes"] for line in lines], np.float64)
-        seen = self._models(first["round"])
+        seen = self._models(first["round"], {line["agent"] for line in lines})
         reasons = {"virtual_seconds": "these are real links"}
         if seen is None:
             reasons |= {"mean_model_metric": APART, "consensus_distance": APART}

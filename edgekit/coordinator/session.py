@@ -24,6 +24,7 @@ from edgekit.coordinator.errors import LostQuorum, Stopped
 from edgekit.coordinator.keeper import Keeper
 from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.members import Members
+from edgekit.coordinator.observer import report_of
 from edgekit.coordinator.peer_engine import PeerEngine
 from edgekit.coordinator.report import Report
 from edgekit.coordinator.writer import Writer
@@ -31,7 +32,7 @@ from edgekit.decentralized.roster import Roster
 from edgekit.decentralized.solo import Solo
 from edgekit.errors import BadInput, EdgekitError
 from edgekit.wire.document import Trust
-from edgekit.wire.frame import frame_key
+from edgekit.wire.frame import Head, Kind, frame_key
 from edgekit.wire.identity import Identity
 from edgekit.wire.transport import STATE, WATCHERS, LinkInfo, Message, Transport
 
@@ -83,7 +84,7 @@ class Session:
         self.writer = Writer(access.transport, access.identity, name)
         key = None if access.secret is None else frame_key(access.secret, name)
         self.mail = Mail(access.transport, name, key)
-        self.status, self._reason = "joining", ""
+        self.status, self._reason, self.opened = "joining", "", False
         self.engine: Engine | None = None
         self.one: Any = None
         self.keeper: Keeper | None = None
@@ -147,6 +148,7 @@ class Session:
     def _open(self) -> None:
         will = State("lost", self.nonce, reason="its link was lost").body()
         info: LinkInfo = self.mail.open(self.writer.will(will))
+        self.opened = True
         self.say(f"{self.me}: connected to {info.broker}")
         self._state("joining")
         until = time.monotonic() + CLAIM
@@ -508,8 +510,20 @@ class Session:
             "seconds": round(self.seconds, 4),
         }
         self._kept.line(line)
+        if one.run.observe:
+            self._send_model()
         self._lines = [*self._lines, line][-RECENT_LINES:]
         self._publish_lines()
+
+    def _send_model(self) -> None:
+        """The model to whoever started the run, beside what the training sends."""
+        engine, one = self._engine, self.one
+        payload = report_of(engine.model[0], one.objective.buffers.get(one.number))
+        epoch = self.current.epoch if self.current else 0
+        head = Head(
+            Kind.REPORT, 0, self.mail.run, epoch, engine.number, sender=one.number, schema=self._spec.schema
+        )
+        self.mail.send(self.mail.frames(head, payload), self.members.starter)
 
     def _publish_lines(self) -> None:
         self.writer.publish(LINES, {"lines": self._lines})

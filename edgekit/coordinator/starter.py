@@ -13,11 +13,14 @@ from typing import Final
 from edgekit.coordinator import convene
 from edgekit.coordinator.documents import GONE, ROSTER, SPEC, STOP, RosterDocument, Spec, State
 from edgekit.coordinator.errors import LostQuorum
+from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.members import Members
 from edgekit.coordinator.merge import Merge
+from edgekit.coordinator.observer import Observer
 from edgekit.coordinator.session import Access
 from edgekit.coordinator.writer import Writer
 from edgekit.errors import BadInput
+from edgekit.wire.frame import Kind, frame_key
 from edgekit.wire.transport import STATE, LinkInfo, Message
 
 Say = Callable[[str], None]
@@ -40,10 +43,17 @@ class Starter:
         *,
         say: Say = lambda line: None,
         on_watch: Callable[[str, str], None] = lambda sender, text: None,
+        observer: Observer | None = None,
     ) -> None:
         self.access, self.run, self.spec, self.merge = access, run, spec, merge
         self.members = Members(access.trust, say)
         self.writer = Writer(access.transport, access.identity, run)
+        self.observer = observer
+        self.mail = Mail(
+            access.transport, run, None if access.secret is None else frame_key(access.secret, run)
+        )
+        if observer is not None:
+            self.mail.bound(observer.longest, spec.agents)
         self.nonce = secrets.randbits(62)
         self.over, self._say, self._on_watch = "", say, on_watch
         self._began = time.monotonic()
@@ -55,7 +65,7 @@ class Starter:
     def open(self, *, lines: bool = True) -> LinkInfo:
         """Connect, and publish what is to be trained."""
         transport = self.access.transport
-        info = transport.open(self.writer.will(State("lost", self.nonce).body()))
+        info = self.mail.open(self.writer.will(State("lost", self.nonce).body()))
         transport.listen((), lines=lines)
         self.writer.publish(STATE, State("watching", self.nonce).body())
         self.writer.publish(SPEC, self.spec.body())
@@ -64,10 +74,10 @@ class Starter:
 
     def step(self, timeout: float) -> None:
         """Take in what comes for at most so long, and do what is due."""
-        message = self.access.transport.receive(timeout)
-        while message is not None:
-            self._hear(message)
-            message = self.access.transport.receive(0.0)
+        item = self.mail.receive(timeout)
+        while item is not None:
+            self._hear(item)
+            item = self.mail.receive(0.0)
         self._convene()
         self._gather()
         self._watch_over()
@@ -77,9 +87,9 @@ class Starter:
         self.writer.publish(STOP, {"reason": reason})
         until = time.monotonic() + STOPPING
         while time.monotonic() < until and any(self._is_live(name) for name in self._names()):
-            message = self.access.transport.receive(0.1)
-            if message is not None:
-                self._hear(message)
+            item = self.mail.receive(0.1)
+            if item is not None:
+                self._hear(item)
         self._gather(last=True)
 
     def close(self) -> None:
@@ -99,8 +109,11 @@ class Starter:
         ready = sum(state.status == "ready" for state in self.members.states.values())
         return f"{ready} of {self.spec.agents} agents are ready"
 
-    def _hear(self, message: Message) -> None:
-        if message.what == "line":
+    def _hear(self, message: Message | Letter) -> None:
+        if isinstance(message, Letter):
+            if self.observer is not None and message.head.kind is Kind.REPORT:
+                self.observer.take(message.head.round, message.head.sender, message.payload)
+        elif message.what == "line":
             self._on_watch(message.sender, message.payload.decode("utf-8", "replace"))
         elif message.what == "link":
             self._say(f"the link to the broker is {message.name}")
@@ -165,6 +178,7 @@ class Starter:
         roster = self.members.roster
         if roster is None:
             return
+        self.mail.numbers = {member.number: member.id for member in roster.members}
         expected = [member.number for member in roster.members if not self.members.is_gone(member.id)]
         self.merge.write(expected, last=last)
 

@@ -189,12 +189,8 @@ class Supervisor:
         if doing is not None:
             code = next(iter(failed.values()), 0)
             self.exit_code = code
-            log = self.folder / self.me / "agent.log"
-            self._say(
-                f"{self.me}: {doing.name} is over"
-                if not code
-                else f"{self.me}: {doing.name} ended with status {code}: {_last_line(log)}"
-            )
+            if not code:
+                self._say(f"{self.me}: {doing.name} is over")
         self._state("ready")
 
     def _state(self, status: str, *, refuses: int | None = None) -> None:
@@ -205,11 +201,3 @@ class Supervisor:
     def _beat(self) -> None:
         if time.monotonic() - self._stated > BEAT:
             self._state("training" if self._work is not None else "ready")
-
-
-def _last_line(path: Path) -> str:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return f"see {path}"
-    return lines[-1].removeprefix("edgekit: ") if lines else f"see {path}"

@@ -17,6 +17,7 @@ from edgekit.coordinator.documents import Spec, State
 from edgekit.coordinator.local import LocalAgents
 from edgekit.coordinator.merge import Merge
 from edgekit.coordinator.names import hashes, references
+from edgekit.coordinator.observer import Observer
 from edgekit.coordinator.patience import Deadlines
 from edgekit.coordinator.starter import Starter
 from edgekit.coordinator.supervisor import LOBBY, OFFER, Offer
@@ -65,6 +66,7 @@ class Training(Simulation):
         super().__init__(study, folder, jobs=1, say=say)
         self.terms, self._on_watch = terms, on_watch
         self._schemas: dict[str, int] = {}
+        self._made: dict[str, Any] = {}
         self._cells = {cell.name: cell for cell in study.cells}
         self._broker: Any = None
         if study.tune is not None:
@@ -95,6 +97,7 @@ class Training(Simulation):
             for warning in made.warnings:
                 self.say(f"{cell.name}: warning: {warning}")
             layouts = made.objective.layout, made.objective.buffer_layout
+            self._made[cell.name] = made if run.observe else None
             self._schemas[cell.name] = schema_of(*layouts, run.dtype)
 
     def _assembled_loop(self, cell: Cell) -> Any:
@@ -125,13 +128,19 @@ class Training(Simulation):
         spec = self._spec(cell, seed, task, name)
         post = self._post(task.folder)
         run = f"{name}.{secrets.token_hex(2)}"
-        merge = Merge(task.folder, on_line=lambda line: advance(line.round))
+        observer = _observer(self._made[cell])
+        merge = Merge(
+            task.folder,
+            models=observer.seen if observer is not None else lambda round, agents: None,
+            on_line=lambda line: advance(line.round),
+        )
         starter = Starter(
             post.access(run, self._me(post)),
             run,
             spec,
             merge,
             say=self.say,
+            observer=observer,
             on_watch=lambda sender, text: self._on_watch(starter, sender, text),
         )
         local = LocalAgents(self._works(task.folder, post, run, spec), say=self.say)
@@ -160,8 +169,8 @@ class Training(Simulation):
             while not starter.over:
                 starter.step(0.05)
                 local.look()
-                if len(local.failed) == self.terms.local == starter.spec.agents:
-                    raise BadInput(self._why_failed(starter, local))
+                if self.terms.local - len(local.failed) < starter.spec.min_agents <= self.terms.local:
+                    self._refuse_failed(starter, local)
                 waiting = starter.waiting_for()
                 if waiting and time.monotonic() - said > 5.0:
                     said = time.monotonic()
@@ -177,12 +186,11 @@ class Training(Simulation):
         (starter.merge.folder / "done").touch()
         return lines[-1]
 
-    def _why_failed(self, starter: Starter, local: LocalAgents) -> str:
-        reasons = {state.reason for state in starter.members.states.values() if state.reason}
-        return (
-            "; ".join(sorted(reasons))
-            or f"all local agents failed; their logs are in {starter.merge.folder / AGENTS}"
-        )
+    def _refuse_failed(self, starter: Starter, local: LocalAgents) -> None:
+        """Too few agents can still come: say why, unless the run may go on with others."""
+        if starter.spec.agents > self.terms.local or starter.members.roster is not None:
+            return
+        raise BadInput(f"{len(local.failed)} of {self.terms.local} local agents failed: {local.reason}")
 
     def _spec(self, cell: str, seed: int, task: Task, name: str) -> Spec:
         run = self._cells[cell].run
@@ -264,6 +272,13 @@ class _Offer:
         with suppress(Exception):
             self._writer.publish(OFFER, None)
         self._transport.close()
+
+
+def _observer(made: Any) -> Observer | None:
+    if made is None:
+        return None
+    buffers = made.buffers
+    return Observer(made.evaluator, made.engine.models[0].clone(), None if buffers is None else buffers[0])
 
 
 def _embedded(folder: Path) -> Any:

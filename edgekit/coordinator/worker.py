@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
@@ -16,11 +18,15 @@ from edgekit.coordinator.session import Access, Session
 from edgekit.errors import BadInput
 from edgekit.wire.credentials import Credentials
 from edgekit.wire.document import Trust
+from edgekit.wire.faults import Faults, FaultyTransport
 from edgekit.wire.identity import Identity
 from edgekit.wire.mqtt import MqttTransport
+from edgekit.wire.transport import LinkError, Transport
 from edgekit.yaml_lines import Document
 
 Say = Callable[[str], None]
+ATTEMPTS: Final = 3  # to open the first link: a broker that many agents meet at once may turn some away
+PAUSE: Final = 0.5  # seconds between two
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ class Post:
     """Where an agent meets the others: the broker's address, credentials, and what goes without them.
 
     folder: of credentials; secret: of bulk frames, where no site gives one; keys: the folder in which an agent without
-    a certificate keeps its key.
+    a certificate keeps its key; faults: what becomes of frames that come in, to try a setting before a bad link does,
+    drawn from `seed` and the agent's id.
     """
 
     url: str
@@ -36,13 +43,17 @@ class Post:
     folder: Path | None = None
     secret: bytes | None = field(default=None, repr=False)
     insecure: bool = False
+    faults: Faults | None = None
+    seed: int = 0
 
     def access(self, run: str, me: str) -> Access:
         """How `me` takes part in a run."""
         credentials = Credentials.read(self.folder) if self.folder is not None else Credentials()
         address = credentials.address(self.url)
         tls = credentials.tls() if address.tls else None
-        transport = MqttTransport(address, run, me, tls=tls, insecure=self.insecure)
+        transport: Transport = MqttTransport(address, run, me, tls=tls, insecure=self.insecure)
+        if self.faults is not None:
+            transport = FaultyTransport(transport, self.faults, self.seed + zlib.crc32(me.encode()))
         identity = self._identity(credentials, me)
         return Access(
             transport, identity, Trust(run, credentials.authority()), self.secret or credentials.secret
@@ -71,7 +82,20 @@ def take_part(work: Work, say: Say = lambda line: None) -> str:
     import torch
 
     torch.set_num_threads(work.device.threads)
-    session = Session(
+    for _ in range(ATTEMPTS - 1):
+        session = _session(work, say)
+        try:
+            return session.run()
+        except LinkError as error:
+            if session.opened:
+                raise
+            say(f"{work.me}: {error}; it tries again")
+            time.sleep(PAUSE)
+    return _session(work, say).run()
+
+
+def _session(work: Work, say: Say) -> Session:
+    return Session(
         work.post.access(work.run, work.me),
         work.run,
         work.folder,
@@ -80,7 +104,6 @@ def take_part(work: Work, say: Say = lambda line: None) -> str:
         patience=work.patience,
         say=say,
     )
-    return session.run()
 
 
 def make_agent(spec: Spec, number: int | None, device: DeviceFile) -> Any:

@@ -129,7 +129,8 @@ class Loop:
     def _live(self) -> None:
         """One link, from its opening to its end."""
         link = connected(self._make, old=self._old)
-        self._old = link.protocol == V311
+        if self._info is None:
+            self._old = link.protocol == V311
         try:
             asked = self._wanted
             info = proven(link, asked, self._largest, first=self._info is None)

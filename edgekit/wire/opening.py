@@ -77,7 +77,7 @@ def _await_answer(link: Link) -> None:
         if link.answer is None and link.protocol == V5:
             raise _OtherVersion("") from error
         if link.answer is None:
-            raise refusal.hung_up(address, link.trouble) from error
+            raise refusal.hung_up(address, link.trouble, link.ends.tls) from error
     reason = link.answer[0] if link.answer else None
     if reason is not None and reason.is_failure:
         if link.protocol == V5 and reason.value == refusal.OTHER_VERSION:

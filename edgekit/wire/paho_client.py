@@ -26,7 +26,7 @@ class PahoClient(Client):
             first, packet = self._in_packet["command"], self._in_packet["packet"]
             begin = 2 + (packet[0] << 8 | packet[1])
             topic, quality = packet[2:begin].decode(), first & QUALITY
-            if quality > ONCE_OR_MORE:
+            if quality > ONCE_OR_MORE or not 2 < begin <= len(packet):
                 return super()._handle_publish()
             if quality:
                 mid = packet[begin] << 8 | packet[begin + 1]

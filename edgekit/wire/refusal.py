@@ -16,6 +16,7 @@ from edgekit.wire.transport import LinkError
 OTHER_VERSION, BAD_PASSWORD, FORBIDDEN = 0x84, 0x86, 0x87
 UNAVAILABLE, BUSY, TOO_LARGE = 0x88, 0x89, 0x95
 
+WAIT: Final = 1.0  # seconds for a second look
 _RIGHTS: Final = (
     "Its access list must give the user of this device the topics of its id: edgekit broker certs writes such a list, "
     "edgekit broker check tries it."
@@ -47,14 +48,11 @@ def unreached(error: OSError, address: Address) -> LinkError:
     )
 
 
-def hung_up(address: Address, why: str) -> LinkError:
+def hung_up(address: Address, why: str, tls: ssl.SSLContext | None) -> LinkError:
     """The broker closed the connection before it answered; `why` is what the socket said."""
+    why = _alert(address, tls) or why
     if "alert" in why.lower():
-        return _said(
-            address,
-            f"the broker refuses this device's certificate ({why})",
-            "It takes those of its own site: join it (edgekit broker invite, then edgekit agent join).",
-        )
+        return _refused_certificate(address, why)
     if not address.tls and _speaks_tls(address):
         secure = "wss" if address.websocket else "mqtts"
         return _said(address, "this port speaks TLS", f"Write {secure}://{address.host}:{address.port}.")
@@ -100,6 +98,14 @@ def too_large(address: Address, size: int) -> LinkError:
     )
 
 
+def _refused_certificate(address: Address, why: str) -> LinkError:
+    return _said(
+        address,
+        f"the broker refuses this device's certificate ({why})",
+        "It takes those of its own site: join it (edgekit broker invite, then edgekit agent join).",
+    )
+
+
 def _not_let_in(address: Address) -> LinkError:
     if address.user is None:
         return _said(
@@ -128,7 +134,7 @@ def _untrusted(error: ssl.SSLCertVerificationError, address: Address) -> LinkErr
 
 def _not_secured(address: Address, why: str) -> LinkError:
     if "alert" in why.lower():
-        return hung_up(address, why)
+        return _refused_certificate(address, why)
     plain = "ws" if address.websocket else "mqtt"
     return _said(
         address,
@@ -137,12 +143,27 @@ def _not_secured(address: Address, why: str) -> LinkError:
     )
 
 
+def _alert(address: Address, tls: ssl.SSLContext | None) -> str:
+    """What a broker says that refuses a certificate: it does so after the handshake, and who writes may miss it."""
+    if not address.tls:
+        return ""
+    try:
+        with (
+            socket.create_connection((address.host, address.port), WAIT) as raw,
+            (tls or ssl.create_default_context()).wrap_socket(raw, server_hostname=address.host) as secured,
+        ):
+            secured.recv(1)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
 def _speaks_tls(address: Address) -> bool:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         with (
-            socket.create_connection((address.host, address.port), 3) as raw,
+            socket.create_connection((address.host, address.port), WAIT) as raw,
             context.wrap_socket(raw, server_hostname=address.host),
         ):
             return True

@@ -86,7 +86,7 @@ def test_this_machine(host):
 def test_other_machines_are_reached_by_tls_only(host):
     plain = Address.parse(f"mqtt://user:secret@{host}")
     assert not plain.loopback
-    with pytest.raises(BadInput, match="password read.*mqtts://.*--insecure"):
+    with pytest.raises(BadInput, match=r"password read.*mqtts://.*--insecure"):
         refuse_plain(plain, insecure=False)
     refuse_plain(plain, insecure=True)
     refuse_plain(Address.parse(f"mqtts://{host}"), insecure=False)
