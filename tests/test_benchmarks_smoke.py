@@ -17,7 +17,7 @@ import pytest
 from tests.paths import shared
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
-SCRIPTS = ("latency", "zoo_never_slower", "qat_step", "ptq_time", "chain", "decentralized")
+SCRIPTS = ("latency", "zoo_never_slower", "qat_step", "ptq_time", "chain", "decentralized", "wire")
 
 
 def run(
@@ -62,6 +62,14 @@ def test_a_benchmark_is_imported_without_running(script, monkeypatch):
     spec.loader.exec_module(module)
     assert callable(module.main)
     assert f"python tests/benchmarks/{script}.py" in module.__doc__
+
+
+def test_wire():
+    rows, _ = run("wire", "--smoke", "--broker", "embedded")
+    check(rows, "wire", 1)
+    check_interval(rows[0]["wall_over_paho"])
+    check_interval(rows[0]["cpu_over_paho"])
+    assert rows[0]["link"].startswith("aMQTT")
 
 
 def test_latency():

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from asyncio import StreamReader, StreamWriter
+from collections.abc import Iterator
 from typing import Any, Final
 
 from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
@@ -20,7 +21,14 @@ BEGIN: Final = 12  # bytes of the shortest CONNECT up to its flags, and fewer th
 
 
 class Broker311(Broker):
-    """amqtt, which leaves a client of MQTT 5 without an answer where that has a will: it is told the version here."""
+    """amqtt, which leaves a client of MQTT 5 without an answer where that has a will: it is told the version here.
+
+    And amqtt 0.12.1 drops a client that connects while another subscribes: it goes through what changes meanwhile.
+    """
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        super().__init__(configuration)
+        self._subscriptions = _Steady()
 
     async def stream_connected(self, reader: StreamReader, writer: StreamWriter, listener_name: str) -> None:
         """Refuse other versions, and hand all else on."""
@@ -34,6 +42,13 @@ class Broker311(Broker):
             writer.close()
             return
         await self.external_connected(_Begun(begin, reader), StreamWriterAdapter(writer), listener_name)
+
+
+class _Steady(dict[str, Any]):
+    """A dict that may change while someone goes through its keys."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self.keys()))
 
 
 class _Begun(StreamReaderAdapter):

@@ -6,13 +6,12 @@ import importlib.util
 import sys
 import tempfile
 from pathlib import Path
-from types import TracebackType
 
-from edgekit.broker.server import LOOPBACK, Process, free_port, reached_at, refuse_taken
+from edgekit.broker.server import LOOPBACK, Managed, Process, free_port, reached_at, refuse_taken
 from edgekit.errors import MissingDependency
 
 
-class Embedded:
+class Embedded(Managed):
     """A broker in a process of its own, at a free port of this machine unless told otherwise; it lets everyone in.
 
     It ends with the process that started it, however that ends. log: a file, by default one of its own.
@@ -23,7 +22,6 @@ class Embedded:
             raise MissingDependency("amqtt", "broker", "the broker in Python")
         self.host, self.port = host, port or free_port(host)
         self.log = log or Path(tempfile.mkdtemp(prefix="edgekit-broker-")) / "broker.log"
-        self._process: Process | None = None
 
     @property
     def url(self) -> str:
@@ -38,27 +36,5 @@ class Embedded:
         self._process = Process(command, [(reached_at(self.host), self.port)], self.log)
         return self
 
-    def wait(self) -> None:
-        """Wait until it ends."""
-        if self._process is not None:
-            self._process.wait()
-
-    def stop(self) -> None:
-        """End it in good order."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
     def __enter__(self) -> Embedded:
         return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

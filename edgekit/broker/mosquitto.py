@@ -12,10 +12,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
-from edgekit.broker.server import LOOPBACK, Process, free_port, reached_at, refuse_taken
+from edgekit.broker.server import LOOPBACK, Managed, Process, free_port, reached_at, refuse_taken
 from edgekit.errors import BadInput
 from edgekit.wire.private_file import write_private
 
@@ -57,7 +56,7 @@ class Listener:
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
-class Mosquitto:
+class Mosquitto(Managed):
     """A Mosquitto that edgekit runs: `start`, `stop` and `kill` as often as wanted, always at the same ports.
 
     folder: for configuration and log, by default one of its own; largest: bytes of a packet, where there is a limit;
@@ -78,7 +77,6 @@ class Mosquitto:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.listeners = tuple(map(_with_port, listeners or (Listener(),)))
         self.log = self.folder / "mosquitto.log"
-        self._process: Process | None = None
         lines = [*_common(largest, queued), *more]
         for number, listener in enumerate(self.listeners):
             lines += self._lines(listener, number)
@@ -98,30 +96,8 @@ class Mosquitto:
         self._process = Process([self._binary, "-c", str(self.configuration)], places, self.log)
         return self
 
-    def wait(self) -> None:
-        """Wait until it ends."""
-        if self._process is not None:
-            self._process.wait()
-
-    def stop(self) -> None:
-        """End it in good order."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-
-    def kill(self) -> None:
-        """End it at once."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
     def __enter__(self) -> Mosquitto:
         return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _lines(self, listener: Listener, number: int) -> list[str]:
         lines = [f"listener {listener.port} {listener.host}"]

@@ -25,8 +25,13 @@ class Server(Protocol):
         """Where agents on this machine find it."""
         ...
 
+    @property
+    def pid(self) -> int:
+        """The number of its process; ServerError where there is none."""
+        ...
+
     def wait(self) -> None:
-        """Wait until it ends; ServerError where no one asked it to."""
+        """Wait until it ends; ServerError where it failed."""
         ...
 
     def stop(self) -> None:
@@ -40,6 +45,39 @@ class Server(Protocol):
 
 class ServerError(EdgekitError):
     """A broker that does not run; the message ends with what its log said last."""
+
+
+class Managed:
+    """What is the same for every broker: a process that comes and goes."""
+
+    _process: Process | None = None
+
+    @property
+    def pid(self) -> int:
+        """The number of its process; ServerError where there is none."""
+        if self._process is None:
+            raise ServerError("the broker is not running. Start it: start()")
+        return self._process.pid
+
+    def wait(self) -> None:
+        """Wait until it ends; ServerError where it failed."""
+        if self._process is not None:
+            self._process.wait()
+
+    def stop(self) -> None:
+        """End it in good order; may be called twice."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 class Process:
@@ -56,6 +94,11 @@ class Process:
         except BaseException:
             self.kill()
             raise
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
 
     def wait(self) -> None:
         """Wait until it ends; ServerError where it failed."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
 
 from edgekit.errors import BadInput
 
@@ -55,8 +55,8 @@ class Patience:
         known = self._usual.get(neighbour)
         if known is None and self._arrivals[neighbour]:
             times = self._arrivals[neighbour]
-            middle = median(times)
-            spread = NORMAL * median(abs(time - middle) for time in times)
+            middle = _median(times)
+            spread = NORMAL * _median([abs(time - middle) for time in times])
             known = self._usual[neighbour] = middle + self.deadlines.k * spread
         return known
 
@@ -64,3 +64,9 @@ class Patience:
         """Seconds from the start of a phase to the neighbour's deadline."""
         usual, limits = self.usual(neighbour), self.deadlines
         return limits.most if usual is None else min(max(usual, limits.least), limits.most)
+
+
+def _median(values: Iterable[float]) -> float:
+    """The lower of the middle two where their number is even: this is on the way of every round."""
+    ordered = sorted(values)
+    return ordered[(len(ordered) - 1) // 2]

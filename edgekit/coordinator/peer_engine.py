@@ -176,7 +176,7 @@ class PeerEngine:
             for sender in waits.to_ask(box, self.up):
                 self._ask(key, sender, kind)
         self.report.waited += monotonic() - began
-        self.report.deadline = max(self.report.deadline or 0.0, waits.deadline) or None
+        self.report.deadline = max(self.report.deadline or 0.0, waits.deadline or 0.0) or None
         return self._taken(phase, self._boxes.pop(key))
 
     def _is_here(self, position: int) -> bool:

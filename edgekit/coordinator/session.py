@@ -257,7 +257,7 @@ class Session:
     def _between(self, spec: Spec) -> bool:
         """What must be looked at before a round, almost always nothing; False where the run is over for this agent."""
         members = self.members
-        if members.changes != self._seen_changes or self._unsettled is not None:
+        if members.changes != self._seen_changes or self._unsettled is not None or self._overtaken():
             self._seen_changes = members.changes
             self._follow()
             self._keep_quorum(spec)

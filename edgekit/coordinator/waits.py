@@ -35,11 +35,7 @@ class Waits:
         self._began = self._looked = monotonic()
         self._asks: dict[int, float] = {}  # when each is asked, and after how long again
         self._pauses: dict[int, float] = {}
-        for sender in expected:
-            usual = patience.usual(names[sender])
-            pause = FIRST_ASK if usual is None else max(ASK_AFTER, usual)
-            self._asks[sender], self._pauses[sender] = self._began + pause, pause
-        self.deadline = 0.0
+        self._quiet = min(ASK_AFTER, patience.deadlines.least)  # before that nothing is due
 
     def left(self, there: Collection[int], up: bool) -> float | None:
         """Seconds to wait for the next message; None where there is nothing more to wait for."""
@@ -54,11 +50,18 @@ class Waits:
         wanted = [sender for sender in missing if self._here(sender)]
         if not wanted:
             return None
-        self.deadline = self._deadline(wanted, len(there))
-        rest = self._began + self.deadline - now
+        if now < self._began + self._quiet:
+            return self._began + self._quiet - now
+        rest = self._began + self._deadline(wanted, len(there)) - now
         if rest <= 0:
             return None
+        self._plan_asks()
         return max(0.0, min(rest, min(self._asks[sender] for sender in wanted) - now, POLL))
+
+    @property
+    def deadline(self) -> float | None:
+        """The longest that this phase would wait for anyone, s."""
+        return max((self._patience.of(self._names[sender]) for sender in self._expected), default=None)
 
     def to_ask(self, there: Collection[int], up: bool) -> list[int]:
         """Whom to ask again now; each is asked after ever longer pauses."""
@@ -70,6 +73,12 @@ class Waits:
             self._pauses[sender] *= 2
             self._asks[sender] = now + self._pauses[sender]
         return [sender for sender in due if sender not in there and self._here(sender)]
+
+    def _plan_asks(self) -> None:
+        for sender in self._expected if not self._asks else ():
+            usual = self._patience.usual(self._names[sender])
+            pause = FIRST_ASK if usual is None else max(ASK_AFTER, usual)
+            self._asks[sender], self._pauses[sender] = self._began + pause, pause
 
     def _deadline(self, wanted: list[int], heard: int) -> float:
         limits = self._patience.deadlines

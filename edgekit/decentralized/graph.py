@@ -64,11 +64,23 @@ class Graph:
 
     def senders(self, agent: int) -> tuple[int, ...]:
         """Whom an agent hears, ascending."""
-        return tuple(self.source[self.target == agent].tolist())
+        if agent not in self._senders:
+            self._senders[agent] = tuple(self.source[self.target == agent].tolist())
+        return self._senders[agent]
 
     def receivers(self, agent: int) -> tuple[int, ...]:
         """Who hears an agent, ascending."""
-        return tuple(self.target[self.source == agent].tolist())
+        if agent not in self._receivers:
+            self._receivers[agent] = tuple(self.target[self.source == agent].tolist())
+        return self._receivers[agent]
+
+    @cached_property
+    def _senders(self) -> dict[int, tuple[int, ...]]:
+        return {}
+
+    @cached_property
+    def _receivers(self) -> dict[int, tuple[int, ...]]:
+        return {}
 
     @cached_property
     def symmetric(self) -> bool:

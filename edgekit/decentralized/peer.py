@@ -38,6 +38,7 @@ Rows = torch.Tensor
 Outgoing = dict[int, bytes]
 Incoming = dict[int, bytes]
 Coded = list[tuple[Codec, RowSpec]]
+_NO_RANDOM: Any = np.random.default_rng(0)  # for codecs that draw nothing
 PHASES = 2  # at most, of one exchange
 KEPT = 8  # rounds after which what was missed is given up
 
@@ -330,7 +331,8 @@ class Peer:
 
     def _measure(self, own: Rows, rows: list[Rows]) -> None:
         if rows:
-            self.spread = float(sum(float((row - own).square().sum()) for row in rows)) / len(rows)
+            gaps = [row - own for row in rows]
+            self.spread = sum(float(torch.dot(gap, gap)) for gap in gaps) / len(gaps)
 
     def _decoded(self, sender: int, message: bytes, coded: Coded) -> list[Rows] | None:
         """The rows of a message; None where it makes no sense, which is counted."""
@@ -347,6 +349,8 @@ class Peer:
     def _send(
         self, row: Rows, codec: Codec, spec: RowSpec, slot: str, round: int, receiver: int = -1
     ) -> tuple[bytes, Rows]:
+        if codec.lossless:  # what is seen is the row itself, and nothing is drawn
+            return codec.encode(coding.as_array(row), spec, _NO_RANDOM), row
         agent = self.ids[self.position]
         other = self.ids[receiver] if receiver >= 0 else -1
         residual = self.residuals.of(codec, spec, slot, agent, other)

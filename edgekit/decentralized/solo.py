@@ -58,18 +58,30 @@ class Solo:
             buffers=self.buffers,
         )
         self.context.open(model)
-        self.enter(roster, model)
+        self._first, self._state = model, None  # type: tuple[Rows, State | None]
+        self._join(roster, model, {})
+
+    @property
+    def state(self) -> State:
+        """What the algorithm keeps. It starts when it is first asked for: not at all where the agent enters anew."""
+        if self._state is None:
+            self._state = self.algorithm.start(self._first.clone(), self.context)
+        return self._state
 
     @property
     def model(self) -> Rows:
         """The model that the algorithm gives out [1, P]."""
-        return self.algorithm.output(self.state)
+        return self._first if self._state is None else self.algorithm.output(self._state)
 
     def enter(self, roster: Roster, model: Rows, copies: Mapping[int, Rows] | None = None) -> None:
         """Go on among these agents from a model [1, P]: the algorithm starts anew, the optimizer's memory stays.
 
         copies: the models [P] that neighbours start from, by position; this agent's own where there are none.
         """
+        self._join(roster, model, copies or {})
+        self._state = self.algorithm.start(model.clone(), self.context)
+
+    def _join(self, roster: Roster, model: Rows, copies: Mapping[int, Rows]) -> None:
         self.roster, self.position = roster, roster.ids.index(self.agent)
         self.context.size = len(roster)
         self.rounds = Rounds(self.algorithm, self.topology, roster, self.settings)
@@ -83,8 +95,7 @@ class Solo:
             keep_columns=self.rounds.keep_columns,
         )
         if self.algorithm.public:
-            self.peer.open("model", self._first_copies(model, copies or {}))
-        self.state: State = self.algorithm.start(model.clone(), self.context)
+            self.peer.open("model", self._first_copies(model, copies))
 
     def _first_copies(self, model: Rows, given: Mapping[int, Rows]) -> dict[int, Rows]:
         known = self.rounds.mixing(self.number).graph.senders(self.position)
@@ -151,7 +162,7 @@ class Solo:
 
     def restore(self, found: Snapshot) -> None:
         """Go on from a snapshot that was taken among the same agents."""
-        self.state, self.context.kept = found.take("state"), found.take("kept")
+        self._state, self.context.kept = found.take("state"), found.take("kept")
         public, owed = found.facts["slots"]
         self.peer.public = {slot: _by_number(found.take(f"public {slot}")) for slot in public}
         self.peer.owed = {slot: _by_number(found.take(f"owed {slot}")) for slot in owed}

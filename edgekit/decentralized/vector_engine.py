@@ -56,6 +56,7 @@ class VectorEngine:
         self.ledger = Ledger(len(self.roster), clock)
         self.buffers = Buffers()
         self._enter(models)
+        self._start(models)
 
     @property
     def models(self) -> Rows:
@@ -130,12 +131,14 @@ class VectorEngine:
         for position, agent in enumerate(roster.ids):
             if agent in old:
                 self._keep(position, old[agent], kept, context, sent)
+        self._start(rows)
 
     def _keep(
         self, position: int, before: int, kept: dict[str, Rows], context: Context, sent: Ledger
     ) -> None:
         """What an agent that stays has beside its model: batches drawn, the optimizer's memory, bytes sent."""
         self.context.draws[position] = context.draws[before]
+        self.context.gradients[position] = context.gradients[before]
         self.ledger.bytes[position] = sent.bytes[before]
         self.ledger.messages[position] = sent.messages[before]
         for name, value in kept.items():
@@ -200,6 +203,9 @@ class VectorEngine:
         )
         if self.algorithm.public:
             self.exchange.open("model", models)
+
+    def _start(self, models: Rows) -> None:
+        """Start the algorithm; the agents' counters are those that they come with."""
         self.state = self.algorithm.start(models.clone(), self.context)
 
     def _tick(self, before: npt.NDArray[np.int64]) -> None:

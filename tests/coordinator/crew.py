@@ -22,7 +22,7 @@ from edgekit.decentralized.topology import Topology
 from edgekit.wire.memory import MemoryHub, MemoryTransport
 from edgekit.wire.transport import Transport
 
-RUN, KEY = "crew", b"k" * 32
+RUN, KEY, MOST = "crew", b"k" * 32, 16  # MOST agents
 Engine = PeerEngine | AsyncEngine
 
 
@@ -36,7 +36,7 @@ class Crew:
 
     def __init__(self, engines: Sequence[Engine]) -> None:
         self.engines = {engine.solo.agent: engine for engine in engines}
-        self._pool = ThreadPoolExecutor(len(engines))
+        self._pool = ThreadPoolExecutor(MOST)
         self.together(lambda engine: engine.mail.open(b"lost"))
 
     def together(self, act: Callable[[Any], Any], agents: Collection[int] | None = None) -> list[Any]:

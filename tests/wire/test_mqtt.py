@@ -58,7 +58,7 @@ def until(receiver: MqttTransport, wanted: Message, seconds: float = 5.0) -> lis
             heard.append(message)
         if message == wanted:
             return heard
-    raise AssertionError(f"{wanted} did not come, but {heard}")
+    raise AssertionError(f"{wanted} did not come, but {heard}; trouble: {receiver.trouble}")
 
 
 def frame(sender: str, payload: bytes) -> Message:

@@ -1,0 +1,161 @@
+"""The processes of coordinator.py: agents of a ring on the peer engine, and over paho as one would use it by hand."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgekit.coordinator.mail import Mail
+from edgekit.coordinator.patience import Deadlines
+from edgekit.coordinator.peer_engine import PeerEngine
+from edgekit.decentralized.algorithms.d_psgd import DPSGD
+from edgekit.decentralized.layout import Layout
+from edgekit.decentralized.optimizers import Sgd
+from edgekit.decentralized.roster import Roster
+from edgekit.decentralized.settings import Settings
+from edgekit.decentralized.solo import Solo
+from edgekit.decentralized.topologies.ring import Ring
+from edgekit.wire.address import Address
+from edgekit.wire.mqtt import MqttTransport
+from tests.benchmarks.wire_agents import PahoAgent
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Work:
+    """One agent of a ring.
+
+    size: parameters, where there are no gradients; cnn: the 28,938-parameter network with gradients instead.
+    """
+
+    url: str
+    run: str
+    number: int
+    agents: int
+    size: int
+    cnn: bool
+    chunk: int
+    rounds: int
+    segments: int
+
+
+class Still:
+    """An objective without gradients: what is measured is the exchange alone."""
+
+    def __init__(self, size: int) -> None:
+        self.layout, self.buffers = Layout.flat(size), {}
+
+    def weight(self, agent: int) -> float:
+        """One sample."""
+        return 1.0
+
+    def gradient(self, x: Any, agents: Any, draws: Any, out: Any) -> torch.Tensor:
+        """None."""
+        out.zero_()
+        return torch.zeros(len(x))
+
+    def descend(self, x: Any, onto: Any, agents: Any, draws: Any, lr: float) -> torch.Tensor:
+        """Nothing moves."""
+        return torch.zeros(len(x))
+
+
+def network() -> Any:
+    """The network of 28,938 parameters, on samples that are drawn."""
+    from edgekit.decentralized.model_objective import ModelObjective
+    from edgekit.decentralized.sampler import Sampler
+    from edgekit.decentralized.samples import Samples
+    from edgekit.registry import models
+
+    torch.manual_seed(0)
+    model = models.get("gn_lenet")(in_channels=1, image_size=28, width=8)
+    x, y = torch.randn(512, 1, 28, 28), torch.randint(0, 10, (512,))
+    sampler = Sampler({agent: np.arange(512) for agent in range(64)}, BATCH, 0)
+    loss = torch.nn.functional.cross_entropy
+    objective = ModelObjective(model, loss, Samples(x, y), sampler)
+    return objective, objective.layout.pack(dict(model.named_parameters())).detach().unsqueeze(0)
+
+
+def work(task: Work, barrier: Barrier, results: Connection) -> None:
+    """Segments in turns; [segments] of {side: (wall seconds, CPU seconds)} a round come out of `results`."""
+    torch.set_num_threads(1)
+    if task.cnn:
+        objective, row = network()
+    else:
+        objective, row = Still(task.size), torch.randn(1, task.size)
+    engine, mail = _engine(task, objective, row)
+    hears = [f"a{(task.number + step) % task.agents}" for step in (-1, 1)]
+    paho = PahoAgent(task.url, task.run, f"a{task.number}", hears, task.chunk)
+    payload = bytes(4 * row.shape[1])
+    chunks = [payload[at : at + task.chunk] for at in range(0, len(payload), task.chunk)]
+    barrier.wait()
+    engine.enter(1, Roster.of(task.agents), mail_ids(task), mail.numbers)
+    done = []
+    for _ in range(task.segments):
+        took = {}
+        took["edgekit"] = _timed(task.rounds, barrier, engine.round)
+        took["paho"] = _timed(task.rounds, barrier, lambda: _exchange(paho, chunks, hears))
+        if task.cnn:
+            took["gradient"] = _timed(task.rounds, barrier, lambda: _gradient(objective, row))
+        done.append(took)
+    waited = engine.report.payload_bytes, mail.sent
+    barrier.wait()
+    results.send((done, waited))
+    mail.transport.close()
+    paho.close()
+
+
+def mail_ids(task: Work) -> tuple[str, ...]:
+    """The ids of all agents."""
+    return tuple(f"a{number}" for number in range(task.agents))
+
+
+def _engine(task: Work, objective: Any, row: torch.Tensor) -> tuple[PeerEngine, Mail]:
+    settings = Settings(optimizer=Sgd(lr=0.01), rounds=10**6, seed=0)
+    solo = Solo(DPSGD(), Ring(), objective, row, settings, Roster.of(task.agents), task.number)
+    transport = MqttTransport(Address.parse(task.url), task.run, f"a{task.number}")
+    mail = Mail(transport, task.run, None)
+    mail.bound(2 * row.nbytes + 4096, task.agents)
+    mail.numbers = dict(enumerate(mail_ids(task)))
+    mail.open(b"lost")
+    return PeerEngine(solo, mail, Deadlines()), mail
+
+
+def _timed(rounds: int, barrier: Barrier, step: Any) -> tuple[float, float]:
+    for _ in range(max(1, rounds // 10)):
+        step()
+    barrier.wait()
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(rounds):
+        step()
+    cpu = time.process_time() - cpu
+    barrier.wait()
+    return (time.perf_counter() - wall) / rounds, cpu / rounds
+
+
+def _exchange(agent: PahoAgent, chunks: list[bytes], hears: list[str]) -> None:
+    """One message to both neighbours, and one from each."""
+    for chunk in chunks:
+        agent.send(chunk)
+    wanted = dict.fromkeys(hears, len(chunks))
+    early: list[tuple[str, bytes]] = agent.__dict__.setdefault("early", [])
+    for name in [name for name, _ in early]:
+        if wanted[name]:
+            wanted[name] -= 1
+            early.remove(next(item for item in early if item[0] == name))
+    while any(wanted.values()):
+        name, payload = agent.receive()
+        if wanted[name]:
+            wanted[name] -= 1
+        else:
+            early.append((name, payload))
+
+
+def _gradient(objective: Any, row: torch.Tensor) -> None:
+    objective.descend(row.clone(), row.clone(), [0], [0], 0.0)
