@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import secrets
+import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
-from edgekit.cli.console import say_aside, say_json, say_nothing
+from edgekit.cli.console import say, say_aside, say_json, say_nothing
 from edgekit.cli.outputs import prepare_run
 from edgekit.cli.simulate import show
 from edgekit.errors import BadInput
@@ -17,7 +19,7 @@ EXAMPLE = "edgekit train run.yaml --broker mqtts://broker.local --local 2"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words that the verb takes."""
-    parser.add_argument("run", type=Path, help="a YAML file, as for edgekit simulate")
+    parser.add_argument("run", type=Path, nargs="?", help="a YAML file, as for edgekit simulate")
     parser.add_argument(
         "--broker",
         metavar="URL",
@@ -42,6 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds to wait for missing agents (default: 60)",
     )
+    parser.add_argument("--stop", metavar="NAME", help="stop a run of this broker, whoever started it")
     parser.add_argument("--watch", action="store_true", help="show every agent live in the terminal")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one value"
@@ -64,6 +67,10 @@ def run(options: argparse.Namespace) -> int:
     from edgekit.coordinator.watch import Watch
     from edgekit.runs.study import load_study
 
+    if options.stop:
+        return _stop(options)
+    if options.run is None:
+        raise BadInput("train: it needs a run file. Write one with: edgekit init run")
     study = load_study(options.run, overrides=options.overrides)
     local = options.local
     if local is None:
@@ -86,4 +93,19 @@ def run(options: argparse.Namespace) -> int:
         say_json(history.summary)
     else:
         show(history)
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from edgekit.coordinator.stop import stop_run
+    from edgekit.coordinator.worker import Post
+    from edgekit.wire.credentials import Credentials
+
+    if options.broker is None:
+        raise BadInput("--stop: give the --broker that the run is on.")
+    known = Credentials.read(options.credentials) if options.credentials else Credentials()
+    with tempfile.TemporaryDirectory() as keys:
+        post = Post(options.broker, Path(keys), options.credentials, None, options.insecure)
+        run = stop_run(post, known.id or f"stop-{secrets.token_hex(4)}", options.stop)
+    say(f"stopped {run}: its agents keep their snapshots")
     return 0

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -111,6 +113,8 @@ def _be(work: Work) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the starter, who stops all
     signal.signal(signal.SIGTERM, _leave)
+    if work.tied:
+        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     folder = work.folder / work.me
     folder.mkdir(parents=True, exist_ok=True)
     log = open(folder / LOG, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
@@ -129,3 +133,10 @@ def _leave(signum: int, frame: object) -> None:
     """Told to end: keep a snapshot, say so to the others, and go."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     raise KeyboardInterrupt
+
+
+def _end_with_parent(parent: int) -> None:
+    """Who started this agent is gone, and with it the broker: leave, with a snapshot."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)

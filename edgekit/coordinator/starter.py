@@ -12,7 +12,7 @@ from typing import Final
 
 from edgekit.coordinator import convene
 from edgekit.coordinator.documents import GONE, ROSTER, SPEC, STOP, RosterDocument, Spec, State
-from edgekit.coordinator.errors import LostQuorum
+from edgekit.coordinator.errors import LostQuorum, Stopped
 from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.members import Members
 from edgekit.coordinator.merge import Merge
@@ -72,6 +72,15 @@ class Starter:
         self._began = time.monotonic()
         return info
 
+    def find(self, seconds: float) -> set[str]:
+        """Agents that are in this run already, as where another starter died and they went on."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            item = self.mail.receive(0.1)
+            if item is not None:
+                self._hear(item)
+        return {name for name in self.members.states if self._is_live(name)}
+
     def step(self, timeout: float) -> None:
         """Take in what comes for at most so long, and do what is due."""
         item = self.mail.receive(timeout)
@@ -117,7 +126,11 @@ class Starter:
             self._on_watch(message.sender, message.payload.decode("utf-8", "replace"))
         elif message.what == "link":
             self._say(f"the link to the broker is {message.name}")
-        elif message.sender != self.access.transport.me:
+        elif message.sender == self.access.transport.me:
+            if message.name == ROSTER:  # of the starter before this one, or an echo
+                self.members.hear(message)
+            self.writer.above(self.access.trust.newest(message.sender, message.name))
+        else:
             self.members.hear(message)
             state = self.members.states.get(message.sender)
             if state is not None and state.status == "failed" and message.sender not in self._failed:
@@ -196,6 +209,12 @@ class Starter:
             self._gather(last=True)
             self.over = "done"
             return
+        if self.members.stop:
+            self._gather(last=True)
+            raise Stopped(
+                f"run '{self.spec.name}' was stopped ({self.members.stop}); its snapshots are kept. Run the same "
+                "command to resume."
+            )
         now = time.monotonic()
         self._silent = self._silent or now
         if now - self._silent > max(LOST_FOR, 0.0):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,16 +29,17 @@ CLAIM: Final = 0.7  # seconds in which another agent of the same id would object
 
 @dataclass(frozen=True)
 class Offer:
-    """A run that looks for agents."""
+    """A run that is under way; open: whether it looks for agents."""
 
     run: str
     name: str
     agents: int
+    open: bool = True
     role: str = "train"
 
     def body(self) -> dict[str, Any]:
         """As a document."""
-        return {"run": self.run, "name": self.name, "agents": self.agents, "role": self.role}
+        return asdict(self)
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Offer:
@@ -49,7 +50,7 @@ class Offer:
         agents = body.get("agents")
         if type(agents) is not int or agents < 1:
             raise BadDocument("offer: agents is no whole number from 1.")
-        return cls(str(texts[0]), str(texts[1]), agents, str(texts[2]))
+        return cls(str(texts[0]), str(texts[1]), agents, body.get("open") is True, str(texts[2]))
 
 
 class Supervisor:
@@ -165,7 +166,7 @@ class Supervisor:
                 return
             self._end()
         for offer in list(self._offers.values()):
-            if offer.run not in self._taken and (not self.only or offer.name in self.only):
+            if offer.open and offer.run not in self._taken and (not self.only or offer.name in self.only):
                 self._begin(offer)
                 return
 

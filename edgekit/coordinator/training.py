@@ -31,6 +31,8 @@ from edgekit.runs.task import Task, cached_arrays
 
 Say = Callable[[str], None]
 AGENTS: Final = "agents"  # the folder of the local agents
+TOPIC: Final = "topic"  # the file that says under which name the run is on the broker
+FIND: Final = 1.5  # seconds in which agents that go on without a starter are heard
 
 
 @dataclass(frozen=True)
@@ -127,25 +129,10 @@ class Training(Simulation):
         name = str(self.journal.decide(f"{cell}/{seed}/run", lambda: {"name": self._new_name(seed)})["name"])
         spec = self._spec(cell, seed, task, name)
         post = self._post(task.folder)
-        run = f"{name}.{secrets.token_hex(2)}"
-        observer = _observer(self._made[cell])
-        merge = Merge(
-            task.folder,
-            models=observer.seen if observer is not None else lambda round, agents: None,
-            on_line=lambda line: advance(line.round),
-        )
-        starter = Starter(
-            post.access(run, self._me(post)),
-            run,
-            spec,
-            merge,
-            say=self.say,
-            observer=observer,
-            on_watch=lambda sender, text: self._on_watch(starter, sender, text),
-        )
-        local = LocalAgents(self._works(task.folder, post, run, spec), say=self.say)
+        starter, live = self._starter(cell, task, post, spec, advance)
         try:
-            return self._drive(starter, local, post, run)
+            local = LocalAgents(self._works(task.folder, post, starter.run, spec, live), say=self.say)
+            return self._drive(starter, local, post)
         except KeyboardInterrupt:
             self.say("stopping: agents keep a snapshot")
             starter.stop("stopped by who started it")
@@ -155,15 +142,51 @@ class Training(Simulation):
             starter.close()
             local.kill()
 
-    def _drive(self, starter: Starter, local: LocalAgents, post: Post, run: str) -> dict[str, Any]:
-        info = starter.open()
-        self.journal.note("broker", url=post.url, broker=info.broker, run=run)
-        self.say(f"broker: {info.broker} at {post.url}; run {run}")
-        offer = (
-            _Offer(post, self._me(post), run, starter.spec)
-            if self.terms.local < starter.spec.agents
-            else None
+    def _starter(
+        self, cell: str, task: Task, post: Post, spec: Spec, advance: Callable[[int], None]
+    ) -> tuple[Starter, set[str]]:
+        """The starter of a new attempt, or of the one before where its agents go on; and which agents those are."""
+        place = task.folder / TOPIC
+        before = place.read_text(encoding="utf-8").strip() if place.is_file() else None
+        if before is not None and self.terms.url is not None:
+            found = self._new_starter(cell, task, post, before, spec, advance)
+            found.open()
+            live = found.find(FIND)
+            if live:
+                self.say(f"run {before} is under way with {', '.join(sorted(live))}")
+                return found, live
+            found.close()
+        run = f"{spec.name}.{secrets.token_hex(2)}"
+        place.write_text(run, encoding="utf-8")
+        starter = self._new_starter(cell, task, post, run, spec, advance)
+        starter.open()
+        return starter, set()
+
+    def _new_starter(
+        self, cell: str, task: Task, post: Post, run: str, spec: Spec, advance: Callable[[int], None]
+    ) -> Starter:
+        observer = _observer(self._made[cell])
+        merge = Merge(
+            task.folder,
+            models=observer.seen if observer is not None else lambda round, agents: None,
+            on_line=lambda line: advance(line.round),
         )
+        made = Starter(
+            post.access(run, self._me(post)),
+            run,
+            spec,
+            merge,
+            say=self.say,
+            observer=observer,
+            on_watch=lambda sender, text: self._on_watch(made, sender, text),
+        )
+        return made
+
+    def _drive(self, starter: Starter, local: LocalAgents, post: Post) -> dict[str, Any]:
+        run, broker = starter.run, starter.mail.info.broker
+        self.journal.note("broker", url=post.url, broker=broker, run=run)
+        self.say(f"broker: {broker} at {post.url}; run {run}")
+        offer = _Offer(post, self._me(post), run, starter.spec, looks=self.terms.local < starter.spec.agents)
         said = 0.0
         try:
             while not starter.over:
@@ -176,8 +199,7 @@ class Training(Simulation):
                     said = time.monotonic()
                     self.say(waiting)
         finally:
-            if offer is not None:
-                offer.close()
+            offer.close()
         starter.close()  # agents wait for that: from here on nothing is asked of them
         local.join(10.0)
         lines = _lines(starter.merge.folder)
@@ -208,7 +230,7 @@ class Training(Simulation):
             snapshot_every=self.terms.snapshot_every or run.evaluate_every,
         )
 
-    def _works(self, folder: Path, post: Post, run: str, spec: Spec) -> list[Work]:
+    def _works(self, folder: Path, post: Post, run: str, spec: Spec, live: set[str]) -> list[Work]:
         allow = tuple(references(spec.values))
         host = _word(socket.gethostname())
         return [
@@ -218,8 +240,10 @@ class Training(Simulation):
                 folder / AGENTS,
                 post,
                 DeviceFile(partition=index, allow=allow),
+                tied=self.terms.url is None,
             )
             for index in range(self.terms.local)
+            if f"{host}-{index}" not in live
         ]
 
     def _post(self, folder: Path) -> Post:
@@ -259,14 +283,14 @@ class _Advance:
 
 
 class _Offer:
-    """The run's offer in the lobby, where agents look for work."""
+    """The run in the lobby, where agents look for work and others for runs."""
 
-    def __init__(self, post: Post, me: str, run: str, spec: Spec) -> None:
+    def __init__(self, post: Post, me: str, run: str, spec: Spec, *, looks: bool) -> None:
         access = post.access(LOBBY, me)
         self._writer = Writer(access.transport, access.identity, LOBBY)
         self._transport = access.transport
         self._transport.open(self._writer.will(State("lost", 0).body()))
-        self._writer.publish(OFFER, Offer(run, spec.name, spec.agents).body())
+        self._writer.publish(OFFER, Offer(run, spec.name, spec.agents, looks).body())
 
     def close(self) -> None:
         with suppress(Exception):

@@ -67,7 +67,7 @@ class Post:
 
 @dataclass(frozen=True)
 class Work:
-    """One agent of one run."""
+    """One agent of one run; tied: it ends when the process that started it is gone, as the broker does then too."""
 
     run: str
     me: str
@@ -75,6 +75,7 @@ class Work:
     post: Post
     device: DeviceFile = field(default_factory=DeviceFile)
     patience: float = 60.0
+    tied: bool = False
 
 
 def take_part(work: Work, say: Say = lambda line: None) -> str:

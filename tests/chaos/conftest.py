@@ -46,7 +46,7 @@ def row(scene: Scene) -> dict[str, Any]:
         "reasons": found.reasons,
         "rounds": found.total,
         "lost": {name: found.lost(name) for name in sorted(found.rounds)},
-        "stalled": {name: found.stalled(name, 0.4) for name in sorted(found.rounds)},
+        "longest_wait": round(found.longest(), 2),
         "asked": found.count("asked"),
         "missed": found.count("missed"),
         "metric": found.metric,

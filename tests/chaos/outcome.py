@@ -77,9 +77,9 @@ class Outcome:
         """Rounds that an agent took no part in."""
         return self.total - len({line["round"] for line in self.rounds[name]})
 
-    def stalled(self, name: str, seconds: float) -> int:
-        """Rounds in which an agent waited for so long."""
-        return sum(line["waited"] >= seconds for line in self.rounds[name])
+    def longest(self) -> float:
+        """The longest that anyone waited in a round, s."""
+        return max(line["waited"] for lines in self.rounds.values() for line in lines)
 
     def count(self, what: str) -> int:
         """Sum over all rounds of all agents, of numbers or of lengths."""

@@ -19,7 +19,7 @@ Tamper = Callable[[int, Post], Post]
 SMALL: dict[str, Any] = {
     "algorithm": "d-psgd",
     "topology": "ring",
-    "agents": 5,
+    "agents": 4,
     "model": {"mlp": {"width": 16}},
     "data": {"fashion-mnist": {"partition": {"dirichlet": {"alpha": 1.0}}}},
     "batch": 32,
@@ -36,7 +36,7 @@ def small_study(changes: Mapping[str, Any] | None = None) -> Study:
 
 
 class Rig(Training):
-    """A training whose agents have their posts from `tamper(index, post)`."""
+    """A training whose agents have their posts from `tamper(number, post)`."""
 
     starter: Starter | None = None
     local: LocalAgents | None = None
@@ -49,7 +49,7 @@ class Rig(Training):
 
     def _works(self, folder: Path, post: Post, *more: Any) -> list[Work]:
         works = super()._works(folder, post, *more)
-        return [replace(work, post=self._tamper(index, work.post)) for index, work in enumerate(works)]
+        return [replace(work, post=self._tamper(work.device.partition or 0, work.post)) for work in works]
 
     def _drive(self, starter: Starter, local: LocalAgents, *more: Any) -> dict[str, Any]:
         self.starter, self.local = starter, local

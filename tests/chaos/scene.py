@@ -24,7 +24,7 @@ from tests.chaos.outcome import Outcome
 from tests.chaos.rig import Rig, Tamper, small_study
 
 LINK = Faults(delay=0.02)  # a round takes some 20 ms, and hardly any work
-DEADLINES = Deadlines(least=0.5, most=20.0)
+DEADLINES = Deadlines(least=1.0, most=20.0)
 PATIENCE = 60.0  # seconds for anything to come about
 LOOK = 0.01  # seconds between two looks
 
@@ -32,7 +32,7 @@ LOOK = 0.01  # seconds between two looks
 class Scene:
     """The run of a small study with `changes`; each agent hears the others over a link with `faults`.
 
-    tamper(index, post): how some agents meet the others in another way; terms: of the training. said: lines of the
+    tamper(number, post): how some agents meet the others in another way; terms: of the training. said: lines of the
     starter; acts: (seconds, what was done).
     """
 
@@ -43,7 +43,7 @@ class Scene:
         *,
         broker: Mosquitto | None = None,
         faults: Faults = LINK,
-        tamper: Tamper = lambda index, post: post,
+        tamper: Tamper = lambda number, post: post,
         **terms: Any,
     ) -> None:
         self.folder, self.study = folder, small_study(changes)
@@ -54,7 +54,7 @@ class Scene:
         self.peaks: dict[str, int] = {}  # bytes of resident memory, by agent; of the broker, too
         self.outcome: Outcome | None = None
         self._terms = {"local": self.agents, "deadlines": DEADLINES, **terms}
-        self._tamper: Tamper = lambda index, post: tamper(index, replace(post, faults=faults))
+        self._tamper: Tamper = lambda number, post: tamper(number, replace(post, faults=faults))
         self._rig: Rig | None = None
         self._error: BaseException | None = None
         self._over = Event()

@@ -7,40 +7,35 @@ import pytest
 from edgekit.wire.faults import Faults
 
 pytestmark = pytest.mark.timeout(120)
-ROUNDS = {"rounds": 200}
+SAME = 1e-6  # of accuracy, where nothing was missed
 
 
 def test_dropped_frames_are_asked_for_again(stage):
-    with stage(ROUNDS, faults=Faults(drop=0.1, delay=0.02)).playing() as scene:
+    with stage({"rounds": 100}, faults=Faults(drop=0.05, delay=0.01)).playing() as scene:
         outcome = scene.finish()
     outcome.assert_held()
-    assert outcome.count("asked") > 100
-    assert outcome.count("missed") < outcome.count("asked") / 4
-
-
-def test_frames_that_come_twice_count_once(stage):
-    with stage(ROUNDS, faults=Faults(duplicate=0.5, delay=0.02)).playing() as scene:
-        outcome = scene.finish()
-    outcome.assert_held(bound=0.001)
-    assert outcome.count("missed") == 0
-
-
-def test_frames_that_swap_places_find_theirs(stage):
-    with stage(ROUNDS, faults=Faults(reorder=0.3, delay=0.02)).playing() as scene:
-        outcome = scene.finish()
-    outcome.assert_held(bound=0.001)
-    assert outcome.count("missed") == 0
+    assert outcome.count("asked") > 40
+    assert outcome.count("missed") < outcome.count("asked") / 10
 
 
 def test_damaged_frames_are_counted_and_asked_for_again(stage):
-    with stage(ROUNDS, faults=Faults(corrupt=0.1, delay=0.02)).playing() as scene:
+    with stage({"rounds": 100}, faults=Faults(corrupt=0.05, delay=0.01)).playing() as scene:
         outcome = scene.finish()
     outcome.assert_held()
-    print(outcome.rounds["vm-0"][-1]["dropped"])
-    assert outcome.count("asked") > 100
+    assert outcome.count("asked") > 40
+    assert outcome.dropped("wrong checksum") > 10
+    assert outcome.dropped("another length than its header says") > 10
+
+
+def test_frames_that_come_twice_and_swap_places_change_nothing(stage):
+    with stage({"rounds": 200}, faults=Faults(duplicate=0.5, reorder=0.3, delay=0.01)).playing() as scene:
+        outcome = scene.finish()
+    outcome.assert_held(bound=SAME)
+    assert outcome.count("missed") == 0
 
 
 def test_late_frames_are_waited_for(stage):
-    with stage({"rounds": 60}, faults=Faults(delay=0.3)).playing() as scene:
+    with stage({"rounds": 30}, faults=Faults(delay=0.3)).playing() as scene:
         outcome = scene.finish()
-    outcome.assert_held(bound=0.001)
+    outcome.assert_held(bound=SAME)
+    assert outcome.count("missed") == 0

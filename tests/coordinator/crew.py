@@ -22,6 +22,7 @@ from edgekit.decentralized.topology import Topology
 from edgekit.wire.memory import MemoryHub, MemoryTransport
 from edgekit.wire.transport import Transport
 
+PATIENT = Deadlines(least=60.0)  # no one goes on without another because this machine is slow
 RUN, KEY, MOST = "crew", b"k" * 32, 16  # MOST agents
 Engine = PeerEngine | AsyncEngine
 
@@ -103,5 +104,5 @@ def crew(
         end = transport(name(solo.agent)) if transport else MemoryTransport(hub, name(solo.agent))
         mail = Mail(end, RUN, KEY)
         kind = AsyncEngine if isinstance(solo, AsyncSolo) else PeerEngine
-        engines.append(kind(solo, mail, deadlines or Deadlines(), **options))
+        engines.append(kind(solo, mail, deadlines or PATIENT, **options))
     return Crew(engines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.errors import BadInput
@@ -67,6 +67,7 @@ def test_a_password_is_never_shown(text):
     assert "hunter2" not in repr(good) + str(good)
 
 
+@settings(deadline=None)
 @given(user=WORDS, password=WORDS)
 def test_users_and_passwords_of_any_letters(user, password):
     from urllib.parse import quote

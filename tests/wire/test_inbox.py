@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.wire.inbox import OF_MESSAGE, VERSIONS, Inbox
@@ -23,6 +23,7 @@ def drained(inbox: Inbox) -> list[Message]:
     return list(iter(lambda: inbox.take(0), None))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(KINDS, st.integers(0, 3)), max_size=40))
 def test_with_room_all_comes_in_order(what):
     inbox = Inbox(1 << 20)
@@ -35,6 +36,7 @@ def test_with_room_all_comes_in_order(what):
     assert inbox.take(0) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(KINDS, st.integers(0, 3000)), max_size=60), st.integers(0, 8000))
 def test_with_little_room_the_oldest_frames_go(what, limit):
     inbox, kept, lost = Inbox(limit), deque(), 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.wire.outbox import Outbox, Post
@@ -101,6 +101,7 @@ def test_a_frame_larger_than_the_window_goes_alone():
         assert sending.result(5) is True
 
 
+@settings(deadline=None, max_examples=40)
 @given(sizes=st.lists(st.integers(0, 150), max_size=60), window=st.integers(1, 300))
 def test_never_more_than_the_window_is_under_way(sizes, window):
     outbox, _ = opened(window)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -73,6 +73,7 @@ def with_properties() -> bytes:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@settings(deadline=None)
 @given(
     topic=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40),
     payload=st.binary(max_size=3000),
@@ -89,6 +90,7 @@ def test_both_hear_the_same(version, topic, payload, quality, retain, properties
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@settings(deadline=None)
 @given(body=st.binary(max_size=60), first=st.integers(0x30, 0x35))
 def test_both_take_what_is_malformed_alike(version, body, first):
     packet = fixed(first, body)

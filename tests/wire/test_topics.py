@@ -5,7 +5,7 @@ from __future__ import annotations
 import doctest
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
@@ -26,6 +26,7 @@ def test_its_example_runs():
     assert doctest.testmod(topics).failed == 0
 
 
+@settings(deadline=None)
 @given(run=IDS, me=IDS, other=IDS, name=IDS)
 def test_what_another_writes_is_read_as_it_was_meant(run, me, other, name):
     mine, its = Topics(run, me), Topics(run, other)
@@ -35,6 +36,7 @@ def test_what_another_writes_is_read_as_it_was_meant(run, me, other, name):
     assert mine.read(its.to(me)) == Place("to", other)
 
 
+@settings(deadline=None)
 @given(topic=st.text(max_size=60) | st.from_regex(r"ek/1/run/(p|to)/[a-z0-9/#+-]{0,20}", fullmatch=True))
 def test_any_topic_can_be_read(topic):
     place = MINE.read(topic)

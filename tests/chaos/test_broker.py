@@ -1,0 +1,46 @@
+"""A broker that dies and comes back finds the run where it was: no round is lost, and none is missed."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+pytestmark = pytest.mark.timeout(150)
+
+
+def test_a_broker_that_is_killed_in_mid_round_is_waited_for(stage):
+    with stage({"rounds": 200}).playing() as scene:
+        scene.until_round(80)
+        scene.kill_broker()
+        time.sleep(2)
+        scene.start_broker()
+        outcome = scene.finish()
+    outcome.assert_held()
+    outcome.assert_said("the link is down", r"goes on after \d")
+    assert all(outcome.lost(name) == 0 for name in outcome.rounds)
+
+
+def test_a_broker_that_comes_and_goes_is_waited_for_each_time(stage):
+    with stage({"rounds": 300}).playing() as scene:
+        for number in (40, 80, 120):
+            scene.until_round(number)
+            scene.kill_broker()
+            time.sleep(0.3)
+            scene.start_broker()
+        outcome = scene.finish()
+    outcome.assert_held()
+    assert all(outcome.lost(name) == 0 for name in outcome.rounds)
+
+
+def test_broker_and_agents_die_together(stage):
+    with stage({"rounds": 200}).playing() as scene:
+        scene.until_round(110)
+        scene.kill_broker()
+        scene.kill(*scene.names)
+        time.sleep(1)
+        scene.start_broker()
+        outcome = scene.finish()
+    outcome.assert_held()
+    outcome.assert_said("go on from the snapshots of round")
+    assert all(outcome.lost(name) == 0 for name in outcome.rounds)
