@@ -66,11 +66,25 @@ def _create(shared: Any, options: argparse.Namespace) -> int:
     if options.out.exists() and any(options.out.iterdir()):
         raise BadInput(f"--out: '{options.out}' is not empty, and its files are kept. Name a new folder.")
     written = shared.write(options.out)
+    _write_device_files(options.out, list(shared.shares))
     if options.json:
         say_json([str(path) for path in written])
     else:
-        say(f"{len(written)} files in {options.out}, one an agent: copy each to its device, with data.yaml")
+        say(
+            f"{len(written)} files in {options.out}, one an agent: copy each to its device, with the .yaml of its name"
+        )
     return 0
+
+
+def _write_device_files(folder: Path, agents: list[int]) -> None:
+    """`agent-N.yaml` beside each share: what edgekit agent --config takes on the device that holds it."""
+    from edgekit.yaml_lines import read_yaml, write_yaml
+
+    text = (folder / "data.yaml").read_text(encoding="utf-8")
+    how = read_yaml(text, source="data.yaml").value["data"]["npz"]
+    for agent in agents:
+        own = {"data": {"npz": {**how, "root": f"./agent-{agent}.npz"}}, "partition": agent}
+        (folder / f"agent-{agent}.yaml").write_text(write_yaml(own), encoding="utf-8")
 
 
 def _picture(shared: Any, path: Path) -> str:

@@ -63,8 +63,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 where every run came to its end, 1 where too few agents came or were left."""
+    from edgekit.cli.watch import Watch
     from edgekit.coordinator.training import Terms, Training
-    from edgekit.coordinator.watch import Watch
     from edgekit.runs.study import load_study
 
     if options.stop:

@@ -120,10 +120,14 @@ def _be(work: Work) -> None:
     log = open(folder / LOG, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
+
+    def say(line: str) -> None:
+        log.write(f"{line}\n")
+
     try:
-        take_part(work, say=lambda line: print(line, file=log))
+        take_part(work, say=say)
     except EdgekitError as error:
-        print(f"edgekit: {error}", file=log)
+        log.write(f"edgekit: {error}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.runs.line import Line, Spread, Traffic
+from edgekit.runs.line import REAL_LINKS, Line, Spread, Traffic
 from edgekit.runs.single import LINES, read_lines
 
 APART = "the models stay with the agents; set observe: true to collect them"
@@ -77,7 +77,7 @@ class Merge:
         metric = _values(lines, "metric")
         sent = np.array([line["bytes"] for line in lines], np.float64)
         seen = self._models(first["round"], {line["agent"] for line in lines})
-        reasons = {"virtual_seconds": "these are real links"}
+        reasons = {"virtual_seconds": REAL_LINKS}
         if seen is None:
             reasons |= {"mean_model_metric": APART, "consensus_distance": APART}
         local = _mean(lines, "local_metric")

@@ -170,6 +170,8 @@ class PeerEngine:
         began = self._began[key] = monotonic()
         self._post(phase, kind)
         box = self._boxes.setdefault(key, {})
+        if not any(map(self._is_here, phase.expected)):
+            self._silent.difference_update(phase.expected)  # who hears no one must not run ahead alone
         waits = Waits(phase.expected, self.ids, self.patience, self._is_here, whole=phase.whole)
         while not (self.behind or self.overtaken()) and (timeout := waits.left(box, self.up)) is not None:
             self._take(self.mail.receive(timeout))
@@ -269,7 +271,8 @@ class PeerEngine:
             self.mail.counts["not in the roster"] += 1
             return
         key = _key(letter.head)
-        self._silent.discard(sender)
+        if key[0] >= self.number - KEPT:  # who is further behind cannot be waited for
+            self._silent.discard(sender)
         if key in self._began:
             self.patience.arrived(letter.sender, monotonic() - self._began[key])
         elif key > self._now:

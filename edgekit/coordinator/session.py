@@ -264,8 +264,9 @@ class Session:
             self._lead(spec)
         if members.stop:
             raise Stopped(f"the run was stopped: {members.stop}")
-        if self._engine.behind and self.status != "behind":
-            self.say(f"{self.me}: more than a few rounds behind: it waits to be taken in again")
+        if (self._engine.behind or self._expelled()) and self.status != "behind":
+            why = "the others went on without it" if self._expelled() else "more than a few rounds behind"
+            self.say(f"{self.me}: {why}: it waits to be taken in again")
             self._state("behind")
             if not self._await_again(spec):
                 return False
@@ -284,11 +285,19 @@ class Session:
             self._enter(roster, member)
 
     def _overtaken(self) -> bool:
-        """Whether a newer roster holds from a round that this agent has reached."""
+        """Whether a newer roster is without this agent, or holds from a round that it has reached."""
         newer, current, engine = self.members.roster, self.current, self.engine
         if newer is current or newer is None or current is None or engine is None:
             return False
-        return newer.epoch > current.epoch and engine.number >= newer.from_round
+        return newer.epoch > current.epoch and (self._expelled() or engine.number >= newer.from_round)
+
+    def _expelled(self) -> bool:
+        """Whether the newest roster is without this process, as after a partition of the network."""
+        newer = self.members.roster
+        if newer is self.current or newer is None:
+            return False
+        member = newer.member(self.me)
+        return member is None or member.nonce != self.nonce
 
     def _await_again(self, spec: Spec) -> bool:
         """Wait until a roster takes this agent in anew; False where the run ended before."""

@@ -18,8 +18,9 @@ class Store:
 
     def keep(self, place: Place, receiver: str | None, frames: Frames) -> None:
         """Keep what was sent to one receiver, or to all (None)."""
-        self._kept.setdefault(place, {})[receiver] = frames
-        self.held += sum(map(len, frames))
+        kept = self._kept.setdefault(place, {})
+        self.held += sum(map(len, frames)) - sum(map(len, kept.get(receiver, ())))
+        kept[receiver] = frames
         while len(self._kept) > 1 and (len(self._kept) > self.places or self.held > self.limit):
             _, old = self._kept.popitem(last=False)
             self.held -= sum(len(frame) for frames in old.values() for frame in frames)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.report.plots import _figure, _svg
+from edgekit.runs.line import wall_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ LABELS = {
     "bytes_sent.mean": "MiB sent by an agent",
     "virtual_seconds": "virtual seconds",
     "seconds": "seconds",
+    "elapsed": "seconds (over a broker: wall time; simulated: virtual)",
     "gradient_evaluations": "gradient evaluations of an agent",
     "consensus_distance": "consensus distance",
     "test_loss": "test loss",
@@ -32,13 +34,17 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A named line: x and y over its points, and a band [low, high] around it where there is one."""
+    """A named line: x and y over its points, and a band [low, high] around it where there is one.
+
+    place: among all cells of a page, so that each keeps its colour where another was not measured.
+    """
 
     name: str
     x: Floats
     y: Floats
     low: Floats | None = None
     high: Floats | None = None
+    place: int | None = None
 
 
 Lines = Sequence[Mapping[str, Any]]
@@ -96,7 +102,7 @@ def draw(
     """Lines, bands and a legend."""
     factor = 100.0 if percent else 1.0
     for index, one in enumerate(curves):
-        color = COLORS[index % len(COLORS)]
+        color = COLORS[(index if one.place is None else one.place) % len(COLORS)]
         axes.plot(one.x, factor * one.y, color=color, linewidth=1.8, label=one.name)
         if one.low is not None and one.high is not None and len(one.x) > 1:
             axes.fill_between(
@@ -104,13 +110,18 @@ def draw(
             )
     if log and all((one.y > 0).any() for one in curves):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(
-            lambda value, _: f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
-        )
+        for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            formatted(_power)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    if len(curves) > 1:
+    if len(curves) > 1 or any(one.place for one in curves):
         axes.legend(frameon=False, fontsize=8.5)
+
+
+def _power(value: float, _: float) -> str:
+    """A tick of a logarithmic axis, as 1e-3; only those at 1, 2 and 5 are named."""
+    text = f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    return text if text[0] in "125" else ""
 
 
 def label(column: str) -> str:
@@ -128,6 +139,9 @@ def _columns(runs: Sequence[Lines], name: str, length: int) -> Floats | None:
 
 
 def _at(line: Mapping[str, Any], name: str) -> Any:
+    if name == "elapsed":  # on the links: by the simulator's clock, or by the wall's where they are real
+        real = wall_seconds(line)
+        return line.get("virtual_seconds") if real is None else real
     value: Any = line
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None

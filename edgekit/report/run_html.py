@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.report import figures
-from edgekit.report.curves import curve, curves_svg, label
+from edgekit.report.curves import Curve, curve, curves_svg, label
 from edgekit.report.html import _render
 from edgekit.report.report import write_text
 
@@ -24,8 +24,10 @@ COLUMNS = {
     "sent by an agent": ("bytes_sent_mean", "bytes"),
     "messages in all": ("messages_sent", "count"),
     "virtual seconds": ("virtual_seconds", "number"),
+    "wall seconds": ("wall_seconds", "number"),
     "rounds to 1 % of the first consensus distance": ("rounds_to_consensus", "count"),
 }
+NOT_THERE = {"mean": None, "std": None, "ci95": None, "n": 0}  # a figure that an older summary does not have
 ALWAYS = 6  # columns that every table has; the others where something was measured
 DIFFERENCES = {
     "agents' mean": "agent_metric_mean",
@@ -104,7 +106,7 @@ def shown(value: float | None, kind: str, metric: str) -> str:
 
 def _columns(cells: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
     """The columns of which some cell has a figure, and those that every table has."""
-    measured = lambda name: any(cell["figures"][name]["mean"] is not None for cell in cells)  # noqa: E731
+    measured = lambda name: any(cell["figures"].get(name, NOT_THERE)["mean"] is not None for cell in cells)  # noqa: E731
     return {
         title: (name, kind)
         for index, (title, (name, kind)) in enumerate(COLUMNS.items())
@@ -115,7 +117,7 @@ def _columns(cells: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
 def _cell(cell: Mapping[str, Any], columns: Mapping[str, tuple[str, str]], metric: str) -> dict[str, Any]:
     values = []
     for name, kind in columns.values():
-        found = cell["figures"][name]
+        found = cell["figures"].get(name, NOT_THERE)
         note = ""
         if found["ci95"] is not None and kind in ("metric", "points"):
             low, high = (shown(end, "points", metric) for end in found["ci95"])
@@ -173,21 +175,26 @@ def _plots(history: History, metric: str) -> list[Picture]:
     for x, title in (
         ("round", "Over rounds"),
         ("bytes_sent.mean", "Over bytes"),
-        ("virtual_seconds", "Over virtual time"),
+        ("elapsed", "Over time"),
         ("gradient_evaluations", "Over gradient evaluations"),
     ):
         found = [curve(name, runs, x, "agent_metric.mean", band="agents") for name, runs in cells.items()]
-        known = [one for one in found if one is not None]
+        known = _placed(found)
         if known:
             svg = curves_svg(known, x_label=label(x), y_label=y_label, percent=share)
             made.append(Picture(title, svg, _band_note()))
     found = [curve(name, runs, "round", "consensus_distance") for name, runs in cells.items()]
-    known = [one for one in found if one is not None]
+    known = _placed(found)
     if known:
         svg = curves_svg(known, x_label="rounds", y_label="consensus distance", log=True)
         note = "(1/n) sum of |x_i - mean|^2 over the agents' models. Band: lowest and highest seed."
         made.append(Picture("How far the models are apart", svg, note))
     return made
+
+
+def _placed(found: Sequence[Curve | None]) -> list[Curve]:
+    """Those that were measured, each in the colour of its cell."""
+    return [replace(one, place=place) for place, one in enumerate(found) if one is not None]
 
 
 def _band_note() -> str:

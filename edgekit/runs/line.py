@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -64,3 +65,12 @@ class Line:
         """A line read back as plain values."""
         value: dict[str, Any] = json.loads(text)
         return value
+
+
+REAL_LINKS = "these are real links"  # why a line has no virtual seconds
+
+
+def wall_seconds(line: Mapping[str, Any]) -> float | None:
+    """Wall time of a line where its links were real; None for the simulator, whose wall time says nothing of links."""
+    real = (line.get("not_measured") or {}).get("virtual_seconds") == REAL_LINKS
+    return float(line["seconds"]) if real else None

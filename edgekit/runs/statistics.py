@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgekit.profile.statistics import mean_interval
+from edgekit.runs.line import wall_seconds
 
 # what is summed up of every last line: name -> where it lies in the line
 FIGURES: Mapping[str, tuple[str, ...]] = {
@@ -27,6 +28,7 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "messages_sent": ("messages_sent",),
     "seconds": ("seconds",),
     "virtual_seconds": ("virtual_seconds",),
+    "wall_seconds": ("wall_seconds",),
 }
 
 
@@ -45,6 +47,8 @@ def rounds_to_consensus(lines: Sequence[Mapping[str, Any]], *, left: float = 0.0
 
 def figure(line: Mapping[str, Any], name: str) -> float | None:
     """One figure of a line; None where it was not measured."""
+    if name == "wall_seconds":
+        return wall_seconds(line)
     value: Any = line
     for part in FIGURES[name]:
         value = None if value is None else value.get(part)

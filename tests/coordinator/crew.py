@@ -58,8 +58,18 @@ class Crew:
         )
 
     def rounds(self, count: int, agents: Collection[int] | None = None) -> list[list[Any]]:
-        """So many rounds of each; their reports."""
-        return self.together(lambda engine: [engine.round() for _ in range(count)], agents)
+        """So many rounds of each; their reports. Who is done answers those who are not, as in a run."""
+        left = set(self.engines if agents is None else agents)
+
+        def act(engine: Any) -> list[Any]:
+            try:
+                return [engine.round() for _ in range(count)]
+            finally:
+                left.discard(engine.solo.agent)
+                while left:
+                    engine.listen(0.01)
+
+        return self.together(act, agents)
 
     @property
     def models(self) -> torch.Tensor:

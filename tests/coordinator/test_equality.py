@@ -34,7 +34,9 @@ ALL = Roster.of(AGENTS)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def pair(algorithm, topology, made, *, objective=plain, transport=None, rows=None) -> tuple[VectorEngine, Crew]:
+def pair(
+    algorithm, topology, made, *, objective=plain, transport=None, rows=None
+) -> tuple[VectorEngine, Crew]:
     """The simulator, and agents in threads; the same run."""
     own = objective()
     models = first_rows(own) if rows is None else rows
@@ -60,7 +62,9 @@ def same(together: VectorEngine, apart: Crew) -> None:
     assert [engine.payload_bytes for engine in engines] == together.ledger.bytes.tolist()
     assert [engine.messages for engine in engines] == together.ledger.messages.tolist()
     assert [engine.gradients[0] for engine in engines] == together.context.draws.tolist()
-    for agent, row in together.objective.buffers.items() if isinstance(together.objective, ModelObjective) else ():
+    for agent, row in (
+        together.objective.buffers.items() if isinstance(together.objective, ModelObjective) else ()
+    ):
         assert torch.equal(row, apart.engines[agent].solo.objective.buffers[agent])
 
 
@@ -101,7 +105,9 @@ def test_graphs_that_change_are_tried_wherever_the_algorithm_allows_them():
     ids=[named for named, made in SYNCHRONOUS.items() if made.buffers],
 )
 def test_running_statistics_are_the_simulators(algorithm, buffers):
-    together, apart = pair(algorithm, TwoCliques(), settings("natural", buffers=buffers), objective=normalized)
+    together, apart = pair(
+        algorithm, TwoCliques(), settings("natural", buffers=buffers), objective=normalized
+    )
     with closing(apart):
         run(together, apart, 3)
         rows = list(together.objective.buffers.values())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
 
+from edgekit.cli.console import say
 from edgekit.coordinator.starter import Starter
 
 EVERY: Final = 0.25  # seconds between two pictures
@@ -82,7 +83,7 @@ class Watch:
         if self._live is not None:
             self._live.update(self._table(starter), refresh=True)
         else:
-            print("  ".join(self._short(starter)), flush=True)
+            say("  ".join(self._short(starter)))
 
     def rows(self, starter: Starter) -> list[tuple[str, ...]]:
         """A row an agent, in the order of their ids."""

@@ -1,0 +1,27 @@
+"""Push-sum keeps its mass, public copies stay equal and meetings stay fair through lost frames and a kill."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgekit.wire.faults import Faults
+
+pytestmark = pytest.mark.timeout(150)
+BAD = Faults(drop=0.03, duplicate=0.05, reorder=0.05, corrupt=0.01, delay=0.01)
+SETTINGS = {
+    "push-sum": {"algorithm": "sgp", "topology": "exponential", "rounds": 200},
+    "public copies": {"algorithm": {"choco": {"gamma": 0.3}}, "codec": "topk:0.1", "rounds": 200},
+    "meetings": {"algorithm": "ad-psgd", "rounds": 500},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_bad_links_and_a_kill_leave_what_is_learnt(stage, name):
+    with stage(SETTINGS[name], faults=BAD).playing() as scene:
+        scene.until_round(50)
+        victim = scene.names[1]
+        scene.kill(victim)
+        outcome = scene.finish()
+    outcome.assert_held()
+    outcome.assert_said(f"{victim} was killed")
+    assert outcome.count("asked") > 0
