@@ -49,7 +49,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one value"
     )
-    parser.add_argument("--credentials", type=Path, metavar="DIR", help="credentials of this machine")
+    parser.add_argument(
+        "--credentials",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="credentials of this machine, and then of each local agent (as edgekit broker certs makes them)",
+    )
     parser.add_argument(
         "--insecure",
         action="store_true",
@@ -72,14 +79,13 @@ def run(options: argparse.Namespace) -> int:
     if options.run is None:
         raise BadInput("train: it needs a run file. Write one with: edgekit init run")
     study = load_study(options.run, overrides=options.overrides)
-    local = options.local
+    broker, local = _broker(options), options.local
     if local is None:
-        local = 0 if options.broker else max(cell.run.agents for cell in study.cells)
+        local = 0 if broker else max(cell.run.agents for cell in study.cells)
     if local < 0 or options.wait < 0:
         raise BadInput("train: --local and --wait are 0 or more.")
-    terms = Terms(
-        options.broker, local, options.min_agents, options.wait, options.credentials, options.insecure
-    )
+    credentials = tuple(options.credentials)
+    terms = Terms(broker, local, options.min_agents, options.wait, credentials, options.insecure)
     folder = prepare_run(study.document.value, options.out, name=study.title, force=options.force)
     tell = say_nothing if options.quiet else say_aside
     tell(f"output: {folder}")
@@ -96,16 +102,27 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _broker(options: argparse.Namespace) -> str | None:
+    """The broker that is named, or that of the credentials."""
+    from edgekit.wire.credentials import Credentials
+
+    if options.broker is None and options.credentials:
+        return Credentials.read(options.credentials[0]).url
+    return str(options.broker) if options.broker else None
+
+
 def _stop(options: argparse.Namespace) -> int:
     from edgekit.coordinator.stop import stop_run
     from edgekit.coordinator.worker import Post
     from edgekit.wire.credentials import Credentials
 
-    if options.broker is None:
+    broker = _broker(options)
+    if broker is None:
         raise BadInput("--stop: give the --broker that the run is on.")
-    known = Credentials.read(options.credentials) if options.credentials else Credentials()
+    place = next(iter(options.credentials), None)
+    known = Credentials.read(place) if place else Credentials()
     with tempfile.TemporaryDirectory() as keys:
-        post = Post(options.broker, Path(keys), options.credentials, None, options.insecure)
+        post = Post(broker, Path(keys), place, None, options.insecure)
         run = stop_run(post, known.id or f"stop-{secrets.token_hex(4)}", options.stop)
     say(f"stopped {run}: its agents keep their snapshots")
     return 0

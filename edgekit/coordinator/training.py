@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from edgekit.runs.assemble import assemble
 from edgekit.runs.simulate import Simulation
 from edgekit.runs.study import Cell, Study
 from edgekit.runs.task import Task, cached_arrays
+from edgekit.wire.credentials import Credentials
 
 Say = Callable[[str], None]
 AGENTS: Final = "agents"  # the folder of the local agents
@@ -40,14 +41,15 @@ class Terms:
     """How a run meets its agents.
 
     url: of the broker, an embedded one is started where None; local: how many agents run here; min_agents: how many
-    are enough after `wait` seconds, more than half where None.
+    are enough after `wait` seconds, more than half where None; credentials: folders of this machine's, and then of each
+    local agent, where the broker asks who one is.
     """
 
     url: str | None = None
     local: int = 0
     min_agents: int | None = None
     wait: float = 60.0
-    credentials: Path | None = None
+    credentials: tuple[Path, ...] = ()
     insecure: bool = False
     deadlines: Deadlines = field(default_factory=Deadlines)
     snapshot_every: int | None = None
@@ -71,6 +73,11 @@ class Training(Simulation):
         self._made: dict[str, Any] = {}
         self._cells = {cell.name: cell for cell in study.cells}
         self._broker: Any = None
+        if terms.credentials and 0 < terms.local != len(terms.credentials) - 1:
+            raise BadInput(
+                f"--credentials: give {terms.local + 1} folders, this machine's and one for each of the {terms.local} "
+                "local agents, such as site/agents/*; or --local 0 and edgekit agent on each device."
+            )
         if study.tune is not None:
             raise BadInput(
                 "tune: rates are tuned in the simulator. Run edgekit simulate, then give the rate here."
@@ -232,18 +239,21 @@ class Training(Simulation):
 
     def _works(self, folder: Path, post: Post, run: str, spec: Spec, live: set[str]) -> list[Work]:
         allow = tuple(references(spec.values))
-        host = _word(socket.gethostname())
+        places = self.terms.credentials[1:]
+        names = [str(Credentials.read(place).id) for place in places] or [
+            f"{_word(socket.gethostname())}-{index}" for index in range(self.terms.local)
+        ]
         return [
             Work(
                 run,
-                f"{host}-{index}",
+                name,
                 folder / AGENTS,
-                post,
+                replace(post, folder=places[index]) if places else post,
                 DeviceFile(partition=index, allow=allow),
                 tied=self.terms.url is None,
             )
-            for index in range(self.terms.local)
-            if f"{host}-{index}" not in live
+            for index, name in enumerate(names[: self.terms.local])
+            if name not in live
         ]
 
     def _post(self, folder: Path) -> Post:
@@ -256,12 +266,10 @@ class Training(Simulation):
         keys.mkdir(parents=True, exist_ok=True, mode=0o700)
         alone = self.terms.url is None and self.terms.local > 0
         secret = secrets.token_bytes(32) if alone else None
-        return Post(url, keys, self.terms.credentials, secret, self.terms.insecure)
+        return Post(url, keys, next(iter(self.terms.credentials), None), secret, self.terms.insecure)
 
     def _me(self, post: Post) -> str:
         if post.folder is not None:
-            from edgekit.wire.credentials import Credentials
-
             known = Credentials.read(post.folder).id
             if known is not None:
                 return known

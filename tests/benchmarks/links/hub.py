@@ -12,12 +12,14 @@ from tests.benchmarks.links.namespaces import enter
 from tests.wire.slow_relay import SlowRelay
 
 
-def hub(namespace: str, hosts: list[str], delay: float, seed: int, orders: Connection) -> None:
-    """Serve until told to end; first of all the relay's port comes out of `orders`."""
+def hub(
+    namespace: str, hosts: list[str], delay: float, more: tuple[str, ...], seed: int, orders: Connection
+) -> None:
+    """Serve until told to end, `more` in mosquitto.conf; first of all the relay's port comes out of `orders`."""
     enter(namespace)
-    with Mosquitto() as broker:
-        host, port = broker.listeners[0].host, broker.listeners[0].port
-        relay = SlowRelay((host, port), hosts, delay=delay, seed=seed)
+    with Mosquitto(more=more) as broker:
+        listener = broker.listeners[0]
+        relay = SlowRelay((listener.host, listener.port), hosts, delay=delay, seed=seed)
         orders.send(relay.port)
         while (order := orders.recv())[0] != "end":
             what, *values = order

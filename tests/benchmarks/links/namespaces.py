@@ -13,10 +13,10 @@ from typing import Final
 NEW_NETWORK: Final = 0x40000000  # CLONE_NEWNET
 FOLDER: Final = "/run/netns"
 PREFIX: Final = "eklinks"
-BURST: Final = "32kb"  # bytes that pass at once after a pause: 2.6 ms at 100 Mbit/s
-WHOLE: Final = "16384"  # bytes of a packet that tc need not take apart: a tenth of the CPU, and below a burst
+BURST: Final = "32kb"  # what passes at once after a pause: 2.6 ms at 100 Mbit/s
+WHOLE: Final = "16384"  # bytes of TCP that travel as one, as tbf need not take apart what fits a burst: a third of the CPU
 QUEUE: Final = "1mb"
-CONTROL: Final = "reno"  # every kernel lets a namespace have it; bbr, which some prefer, starves without a delay
+CONTROL: Final = "reno"  # of TCP: the one that every kernel lets a namespace have
 
 
 class Unavailable(Exception):
@@ -87,25 +87,16 @@ def refuse() -> None:
     """Unavailable where there can be no such links."""
     if sys.platform != "linux" or os.geteuid() != 0:
         raise Unavailable("network namespaces need Linux and root")
-    name = f"{PREFIX}-{os.getpid()}-trial"
-    _do("ip", "netns", "add", name)
-    try:
-        _do("tc", "-n", name, "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "1mbit", "burst", "32kb", "limit", "1mb")
-    finally:
-        _do("ip", "netns", "delete", name)
+    _try("tbf", "rate", "1mbit", "burst", BURST, "limit", QUEUE)
 
 
 def has_netem() -> bool:
-    """Whether this kernel could delay by itself; call it within a namespace's life only."""
-    name = f"{PREFIX}-{os.getpid()}-trial"
-    _do("ip", "netns", "add", name)
+    """Whether this kernel could delay packets by itself."""
     try:
-        _do("tc", "-n", name, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
-        return True
+        _try("netem", "delay", "1ms")
     except Unavailable:
         return False
-    finally:
-        _do("ip", "netns", "delete", name)
+    return True
 
 
 def clear() -> None:
@@ -123,6 +114,16 @@ def enter(name: str) -> None:
     with open(f"{FOLDER}/{name}") as file:
         if libc.setns(file.fileno(), NEW_NETWORK):
             raise OSError(ctypes.get_errno(), f"setns {name}")
+
+
+def _try(*discipline: str) -> None:
+    """Unavailable where the kernel does not have it."""
+    name = f"{PREFIX}-{os.getpid()}-trial"
+    _do("ip", "netns", "add", name)
+    try:
+        _do("tc", "-n", name, "qdisc", "add", "dev", "lo", "root", *discipline)
+    finally:
+        _do("ip", "netns", "delete", name)
 
 
 def _do(*command: str) -> None:
