@@ -132,7 +132,8 @@ def _common(largest: int | None, queued: int) -> list[str]:
         f"user {getpass.getuser()}",  # started by root it would become another, who may not read its files
         "persistence false",  # agents publish their documents again
         "set_tcp_nodelay true",
-        "max_queued_messages 0",  # the limit is in bytes
+        "max_queued_messages 1000000",  # the limit is in bytes; with 0, Mosquitto 2.0.11 cuts off whom it refuses
+        "max_inflight_messages 0",  # as many as fit: 20, its default, are too few for a long link
         f"max_queued_bytes {queued}",
         *([] if largest is None else [f"max_packet_size {largest}"]),
         "log_dest stderr",

@@ -8,12 +8,14 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Final, Protocol
 
 from edgekit.errors import EdgekitError
 
 LOOPBACK: Final = "127.0.0.1"
 START: Final = 15.0  # seconds within which a broker listens
+PORTS: Final = range(20_000, 32_000)  # below those of Linux for connections
 STOP: Final = 5.0  # seconds within which it ends when it is asked to
 
 
@@ -135,10 +137,13 @@ class Process:
 
 
 def free_port(host: str = LOOPBACK) -> int:
-    """A port that no one listens at now."""
-    with socket.create_server((host, 0), family=_family(host)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that no one listens at now, and none that the system gives to connections: it stays free for a restart."""
+    for port in Random().sample(PORTS, 100):
+        with suppress(OSError), socket.create_server((host, port), family=_family(host)):
+            return port
+    raise ServerError(
+        f"{host}: no port is free between {PORTS[0]} and {PORTS[-1]}. Is this an address of this machine?"
+    )
 
 
 def reached_at(host: str) -> str:

@@ -1,4 +1,4 @@
-"""`edgekit demo`: the whole job on a small network, end to end."""
+"""`edgekit demo`: compression of a small network, end to end, and training between four agents."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0 where the demonstration kept its budget."""
+    """0 where the compressed network kept its budget."""
     from rich.console import Console
 
     from edgekit import demo
+    from edgekit.cli.simulate import show
     from edgekit.journal import new_folder
+    from edgekit.progress import show_progress
     from edgekit.report import print_table
 
     folder = options.out or new_folder("demo")
@@ -29,5 +31,12 @@ def run(options: argparse.Namespace) -> int:
     say(
         f"report: {folder / 'report.html'}",
         f"artefact: {result.artefact} (try: python {folder}/run_example.py)",
+        "",
+    )
+    with show_progress("auto"):
+        history = demo.together(folder, say=say_aside)
+    show(history)
+    say(
+        demo.what_happened(history), f"files: {history.folder} (try: edgekit train {history.folder}/run.yaml)"
     )
     return 0 if result.met else 1

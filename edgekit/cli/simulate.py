@@ -70,7 +70,9 @@ def show(history: Any, *, page: Path | None = None) -> None:
         )
     if seen["claim"]:
         say(f"claim: {seen['claim']}")
-    say(f"report: {page or history.folder / 'report.html'}")
+    page = page or history.folder / "report.html"
+    if page.is_file():  # a board that trains may lack what draws it
+        say(f"report: {page}")
 
 
 def _cell(cell: dict[str, str]) -> str:

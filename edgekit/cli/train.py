@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--broker",
         metavar="URL",
-        help="mqtt://host, mqtts://host, ws:// or wss:// (default: one is started here)",
+        help="mqtt://host, mqtts://host, ws:// or wss:// (default: that of --credentials, else one is started here)",
     )
     parser.add_argument(
         "--local",

@@ -1,7 +1,8 @@
 """The asynchronous engine: one agent works at its own pace, and meets one neighbour after each piece of work.
 
 An offer that is not answered is sent again, and answered the same however often it comes, so that both sides of a
-meeting take part in it or none.
+meeting take part in it or none. There is one own offer at a time: the answers to several would each take in a
+difference that the others have made up for already, and the models would run away from each other.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.opening import first_model, graph_of
 from edgekit.coordinator.patience import Deadlines, Patience
 from edgekit.coordinator.report import Report
-from edgekit.coordinator.waits import ASK_AFTER, FIRST_ASK
+from edgekit.coordinator.waits import ASK_AFTER, FIRST_ASK, POLL
 from edgekit.decentralized.async_solo import AsyncSolo
 from edgekit.decentralized.peer import Incoming, Phase
 from edgekit.decentralized.roster import Roster
@@ -30,17 +31,20 @@ MOST: Final = 64  # offers that wait for an answer
 
 @dataclass
 class _Offer:
-    """An offer on its way: to whom, when it was sent, when it is sent again and after how long once more."""
+    """An offer on its way: to whom, when it was sent, when it is sent again and after how long once more; how often."""
 
     partner: int
-    frames: list[bytes]
+    payload: bytes
     sent: float
     again: float
     pause: float
+    times: int = 0
 
 
 class AsyncEngine:
-    """Drives an `AsyncSolo` over `Mail`; the same to a run as a `PeerEngine`."""
+    """Drives an `AsyncSolo` over `Mail`; the same to a run as a `PeerEngine`, but that rounds differ between agents."""
+
+    in_step: Final = False
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class AsyncEngine:
         self.report = Report(0)
         self._open: dict[int, _Offer] = {}
         self._models: dict[str, bytes] = {}
+        self._given: dict[str, list[bytes]] = {}  # to who joins: frames by receiver
 
     @property
     def number(self) -> int:
@@ -109,7 +114,7 @@ class AsyncEngine:
     ) -> None:
         """Go on in a new epoch among these agents; who `joined` (positions) starts from its sponsors' models."""
         self.epoch, self.ids, self.mail.numbers = epoch, ids, numbers
-        self._open, self._models = {}, {}
+        self._open, self._models, self._given = {}, {}, {}
         position = roster.ids.index(self.solo.agent)
         self.mail.listen(())
         graph = graph_of(self.solo, roster)
@@ -125,6 +130,9 @@ class AsyncEngine:
         start, frames = monotonic(), self.mail.sent
         self.report = report = Report(self.number)
         self._drain()
+        while self._is_awaited():
+            self.listen(POLL)
+        report.waited = monotonic() - start
         loss = self.solo.work()
         report.loss = loss if loss == loss else None
         self._meet()
@@ -144,6 +152,12 @@ class AsyncEngine:
         """Whether no own offer waits for its answer."""
         return not self._open
 
+    def _is_awaited(self) -> bool:
+        """Whether the answer to an own offer is still to be expected."""
+        now, usual = monotonic(), self.patience.of
+        waits = (now - offer.sent < usual(self.ids[offer.partner]) for offer in self._open.values())
+        return self.up and not self.overtaken() and any(waits)
+
     def _drain(self) -> None:
         for _ in range(4 * max(1, len(self.ids))):
             if not self._take(self.mail.receive(0.0)):
@@ -162,7 +176,7 @@ class AsyncEngine:
         frames = self.mail.frames(self._head(Kind.OFFER, number), payload)
         usual, now = self.patience.usual(name), monotonic()
         pause = FIRST_ASK if usual is None else max(ASK_AFTER, usual)
-        self._open[number] = _Offer(partner, frames, now, now + pause, pause)
+        self._open[number] = _Offer(partner, payload, now, now + pause, pause)
         for old in list(self._open)[:-MOST]:
             del self._open[old]
         self._send(frames, name, len(payload))
@@ -177,8 +191,10 @@ class AsyncEngine:
             elif self.up and now >= offer.again:
                 offer.pause *= 2
                 offer.again = now + offer.pause
+                offer.times += 1  # another stream: the same message would be dropped as one that came already
                 self.report.asked += 1
-                self.mail.send(offer.frames, self.ids[offer.partner])
+                head = self._head(Kind.OFFER, number, stream=offer.times)
+                self.mail.send(self.mail.frames(head, offer.payload), self.ids[offer.partner])
 
     def _send(self, frames: list[bytes], to: str, size: int) -> None:
         self.payload_bytes += size
@@ -187,9 +203,9 @@ class AsyncEngine:
         self.report.messages += 1
         self.mail.send(frames, to)
 
-    def _head(self, kind: Kind, number: int) -> Head:
+    def _head(self, kind: Kind, number: int, *, stream: int = 0) -> Head:
         codec = self.solo.settings.codec.number if kind is not Kind.MODEL else 0
-        return Head(kind, codec, self.mail.run, self.epoch, number, 0, 0, self.solo.agent, self.schema)
+        return Head(kind, codec, self.mail.run, self.epoch, number, 0, stream, self.solo.agent, self.schema)
 
     def _take(self, item: Letter | Message | None) -> bool:
         if item is None:
@@ -210,6 +226,8 @@ class AsyncEngine:
         number = letter.head.round
         if letter.head.kind is Kind.MODEL:
             self._models[letter.sender] = letter.payload
+        elif letter.head.kind is Kind.WANT:
+            self.mail.send(self._given.get(letter.sender, ()), letter.sender)
         elif letter.head.kind is Kind.OFFER:
             answer = self.solo.offered(partner, number, letter.payload)
             if answer is None:
@@ -226,13 +244,19 @@ class AsyncEngine:
     def _opened(self, phase: Phase) -> Incoming:
         """Models to who joins, and from the sponsors where that is this agent."""
         for joiner, message in phase.outgoing.items():
-            self._send(self.mail.frames(self._head(Kind.MODEL, 0), message), self.ids[joiner], len(message))
-        until = monotonic() + self.patience.deadlines.most
+            frames = self._given[self.ids[joiner]] = self.mail.frames(self._head(Kind.MODEL, 0), message)
+            self._send(frames, self.ids[joiner], len(message))
+        began, pause, asked = monotonic(), FIRST_ASK, 0
+        until = began + self.patience.deadlines.most
         wanted = {self.ids[giver]: giver for giver in phase.expected}
-        while set(wanted) - set(self._models) and monotonic() < until:
-            if all(self.gone(name) for name in set(wanted) - set(self._models)):
+        while (rest := set(wanted) - set(self._models)) and monotonic() < until:
+            if all(self.gone(name) for name in rest):
                 break
-            self._take(self.mail.receive(0.25))
+            self._take(self.mail.receive(min(pause, POLL)))
+            if monotonic() - began > pause:
+                pause, asked = 2 * pause, asked + 1
+                for name in rest - set(self._models):
+                    self.mail.send(self.mail.frames(self._head(Kind.WANT, asked), b""), name)
         return {
             giver: self._models[name]
             for name, giver in wanted.items()

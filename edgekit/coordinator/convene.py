@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from edgekit.coordinator.documents import GONE, WRITERS, Member, RosterDocument, Spec, State
@@ -15,7 +15,7 @@ States = Mapping[str, State]
 def first_roster(spec: Spec, states: States, *, waited: bool) -> RosterDocument | None:
     """The first roster, when `agents` are ready, or `min_agents` after the wait; None where there are too few.
 
-    All go on from the newest snapshot that most of them hold; who lacks it joins.
+    All go on from the newest snapshot that all of them hold, or else most; who lacks it joins.
     """
     ready = {name: state for name, state in states.items() if _ready(state, spec)}
     needed = spec.min_agents if waited else spec.agents
@@ -44,6 +44,8 @@ def next_roster(
         for member in roster.members
         if member.id in states and _stays(states[member.id], member)
     }
+    if not staying and (first := next_writer(roster, states)) is not None:  # all are behind: one goes on
+        staying = {member.id: member.number for member in roster.members if member.id == first}
     coming = {
         name: state.number
         for name, state in states.items()
@@ -78,8 +80,8 @@ def revived_roster(
 
 
 def reviver(spec: Spec, roster: RosterDocument, states: States) -> str | None:
-    """Who writes the roster when no member stays: the one with the lowest number, then id, that is back."""
-    if any(member.id in states and _stays(states[member.id], member) for member in roster.members):
+    """Who writes the roster when all members were lost: the one with the lowest number, then id, that is back."""
+    if next_writer(roster, states) is not None:
         return None
     back = [(state.number or 0, name) for name, state in states.items() if _ready(state, spec)]
     return min(back)[1] if back else None
@@ -87,11 +89,12 @@ def reviver(spec: Spec, roster: RosterDocument, states: States) -> str | None:
 
 def leader(roster: RosterDocument, states: States) -> str | None:
     """The member with the lowest number that is there and training."""
-    for member in roster.members:
-        state = states.get(member.id)
-        if state is not None and _stays(state, member):
-            return member.id
-    return None
+    return _first(roster, states, _stays)
+
+
+def next_writer(roster: RosterDocument, states: States) -> str | None:
+    """Who writes the next roster: the leader, or where all are behind the first of these; None where all are lost."""
+    return leader(roster, states) or _first(roster, states, _is_behind)
 
 
 def gone(roster: RosterDocument, states: States) -> list[str]:
@@ -118,16 +121,27 @@ def give_numbers(wishes: Mapping[str, int | None], count: int, taken: Mapping[st
 
 
 def common_snapshot(held: Iterable[tuple[int, ...]]) -> int | None:
-    """The newest round of which more than half hold a snapshot."""
+    """The newest round of which all hold a snapshot, so that the run goes on with its bits; else more than half."""
     all_held = list(held)
     counts = Counter(round for rounds in all_held for round in set(rounds))
-    most = [round for round, count in counts.items() if 2 * count > len(all_held)]
-    return max(most, default=None)
+    for enough in (len(all_held), len(all_held) // 2 + 1):
+        found = [round for round, count in counts.items() if count >= enough]
+        if found:
+            return max(found)
+    return None
 
 
 def _next_epoch(roster: RosterDocument, writer: int) -> int:
     """Above all epochs so far, and not what another writer would take."""
     return (roster.epoch // WRITERS + 1) * WRITERS + writer + 1
+
+
+def _first(roster: RosterDocument, states: States, there: Callable[[State, Member], bool]) -> str | None:
+    for member in roster.members:
+        state = states.get(member.id)
+        if state is not None and there(state, member):
+            return member.id
+    return None
 
 
 def _ready(state: State, spec: Spec) -> bool:
@@ -139,6 +153,10 @@ def _stays(state: State, member: Member) -> bool:
     return state.nonce == member.nonce and state.status in ("ready", "training", "waiting")
 
 
+def _is_behind(state: State, member: Member) -> bool:
+    return state.nonce == member.nonce and state.status == "behind"
+
+
 def _done(states: States, member: Member) -> bool:
     """A member that finished has sent all that the others wait for."""
     state = states.get(member.id)
@@ -146,5 +164,7 @@ def _done(states: States, member: Member) -> bool:
 
 
 def _facts(members: tuple[Member, ...], states: States) -> dict[str, list[list[float]]]:
+    """What all of them tell, each as many numbers as the others; a topology that needs more says so."""
     names = set.intersection(*(set(states[member.id].facts) for member in members))
-    return {name: [states[member.id].facts[name] for member in members] for name in sorted(names)}
+    told = {name: [states[member.id].facts[name] for member in members] for name in sorted(names)}
+    return {name: rows for name, rows in told.items() if len({len(row) for row in rows}) == 1}

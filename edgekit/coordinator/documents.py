@@ -5,7 +5,7 @@ They come from others, so that each is checked field by field before it is used;
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, TypeVar
@@ -19,6 +19,7 @@ SPEC, ROSTER, STOP, LINES = "spec", "roster", "stop", "lines"
 FORMAT: Final = 1
 MOST_AGENTS: Final = 4096
 WRITERS: Final = 8192  # numbers of one epoch counter: the starter's 0, an agent's its number + 1
+LARGEST: Final = sys.float_info.max  # a whole number in JSON has no end
 PRESENT = frozenset({"ready", "training", "behind", "waiting"})
 GONE = frozenset({"lost", "left", "failed"})
 STATUSES = PRESENT | GONE | {"joining", "done", "watching"}
@@ -135,6 +136,8 @@ class RosterDocument:
             if not isinstance(rows, list) or len(rows) != len(members):
                 raise BadDocument(f"roster: the fact {name!r} is not one for each member.")
             facts[read.text(name)] = [_numbers(row) for row in rows]
+            if len({len(row) for row in rows}) > 1:
+                raise BadDocument(f"roster: the fact {name!r} has not the same length for each member.")
         return cls(
             epoch=read.integer("epoch", 1, (1 << 32) - 1),
             from_round=read.integer("from_round"),
@@ -206,7 +209,7 @@ class _Reader:
 
     def number(self, name: str) -> float:
         value = self.body.get(name)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LARGEST:
             raise BadDocument(f"{self.document}: {name} is no number from 0.")
         return float(value)
 
@@ -244,7 +247,7 @@ def _member(read: _Reader, item: object) -> Member:
 
 def _numbers(row: object) -> list[float]:
     if not isinstance(row, list) or not all(
-        type(value) in (int, float) and math.isfinite(value) for value in row
+        type(value) in (int, float) and abs(value) <= LARGEST for value in row
     ):
         raise BadDocument("a fact is no list of numbers.")
     return [float(value) for value in row]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from time import monotonic
 
 from edgekit.wire.chunks import Assembler
 from edgekit.wire.frame import BadFrame, Head, pack, run_hash, unpack
@@ -36,6 +37,7 @@ class Mail:
         self.transport, self.run, self.key = transport, run_hash(run), key
         self.numbers: Mapping[int, str] = {}
         self.counts: Counter[str] = Counter()
+        self.heard: dict[str, float] = {}  # when a frame of each sender came last
         self.sent, self.info = 0, LinkInfo(1 << 16, "closed")
         self._assembler = Assembler(LONGEST, MEMORY)
 
@@ -89,8 +91,11 @@ class Mail:
             self.counts["another run"] += 1
         elif self.numbers.get(head.sender) != message.sender:
             self.counts["forged or unknown sender"] += 1
-        elif (whole := self._assembler.add(frame)) is not None:
-            return Letter(head, message.sender, bytes(whole))
+        else:
+            self.heard[message.sender] = monotonic()
+            whole = self._assembler.add(frame)
+            if whole is not None:
+                return Letter(head, message.sender, bytes(whole))
         return None
 
     def missing(self, head: Head) -> list[int]:

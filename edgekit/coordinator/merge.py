@@ -13,6 +13,7 @@ from edgekit.runs.line import REAL_LINKS, Line, Spread, Traffic
 from edgekit.runs.single import LINES, read_lines
 
 APART = "the models stay with the agents; set observe: true to collect them"
+SANE = 1e150  # figures from others: their squares can be summed
 
 
 class Merge:
@@ -30,8 +31,12 @@ class Merge:
     ) -> None:
         self.folder, self._models, self._on_line = folder, models, on_line
         self._known: dict[int, dict[int, dict[str, Any]]] = {}
-        self._written = max((line["round"] for line in read_lines(folder)), default=-1)
-        self._seconds = 0.0
+        self.look_again()
+
+    def look_again(self) -> None:
+        """See what is written, after an interruption within a write."""
+        self._written = max((line["round"] for line in read_lines(self.folder)), default=-1)
+        self._known = {round: lines for round, lines in self._known.items() if round > self._written}
 
     def back_to(self, round: int) -> None:
         """Keep the lines up to a round; the others come again."""
@@ -65,7 +70,7 @@ class Merge:
         return newer > round and not set(expected) - past - set(self._known[round])
 
     def _write(self, lines: dict[int, dict[str, Any]]) -> None:
-        line = self._merged(list(lines.values()))
+        line = self._merged([lines[agent] for agent in sorted(lines)])
         with open(self.folder / LINES, "a", encoding="utf-8") as file:
             file.write(line.to_json() + "\n")
             file.flush()
@@ -107,9 +112,13 @@ class Merge:
 def _sound(line: dict[str, Any]) -> bool:
     numbers = ("bytes", "messages", "seconds", "epoch", "lr", "gradient_evaluations")
     optional = ("metric", "local_metric", "train_loss", "test_loss")
-    return all(type(line.get(name)) in (int, float) for name in numbers) and all(
-        line.get(name) is None or type(line[name]) in (int, float) for name in optional
+    return all(_sane(line.get(name)) for name in numbers) and all(
+        line.get(name) is None or _sane(line[name]) for name in optional
     )
+
+
+def _sane(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < SANE
 
 
 def _values(lines: list[dict[str, Any]], name: str) -> list[float]:

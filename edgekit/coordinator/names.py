@@ -94,7 +94,7 @@ def _allowed(reference: str, allow: Sequence[str]) -> bool:
     if reference in allow or place in allow:
         return True
     if place.endswith(".py"):
-        path = Path(place).resolve()
+        path = Path(place).expanduser().resolve()
         return any(
             path.is_relative_to(Path(prefix).expanduser().resolve()) for prefix in allow if "/" in prefix
         )

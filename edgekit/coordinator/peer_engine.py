@@ -27,6 +27,7 @@ from edgekit.decentralized.solo import Solo, Stage
 from edgekit.wire.frame import Head, Kind
 from edgekit.wire.transport import Message
 
+ASKED_AFTER: Final = (1, 2, 4, 8)  # rounds
 AHEAD_BYTES: Final = 32 << 20  # of messages for rounds to come
 Key = tuple[int, int]  # round, phase; those before the first of a round are negative
 
@@ -38,6 +39,8 @@ class PeerEngine:
     overtaken(): whether the others have gone on without this epoch, so that waiting is in vain; other: what becomes of
     documents and changes of the link.
     """
+
+    in_step: Final = True  # all agents are in the same round
 
     def __init__(
         self,
@@ -150,7 +153,7 @@ class PeerEngine:
         report.consensus = None if self.solo.peer.spread is None else self.solo.peer.spread / 2
         report.frame_bytes = self.mail.sent - frames
         report.seconds = monotonic() - start
-        if self.solo.peer.stale:
+        if not all(self.gone(self.ids[sender]) for sender in self.solo.peer.stale):
             self.behind = True
         return report
 
@@ -172,7 +175,9 @@ class PeerEngine:
         box = self._boxes.setdefault(key, {})
         if not any(map(self._is_here, phase.expected)):
             self._silent.difference_update(phase.expected)  # who hears no one must not run ahead alone
-        waits = Waits(phase.expected, self.ids, self.patience, self._is_here, whole=phase.whole)
+        waits = Waits(
+            phase.expected, self.ids, self.patience, self._is_here, whole=phase.whole, heard=self._heard_at
+        )
         while not (self.behind or self.overtaken()) and (timeout := waits.left(box, self.up)) is not None:
             self._take(self.mail.receive(timeout))
             for sender in waits.to_ask(box, self.up):
@@ -180,6 +185,9 @@ class PeerEngine:
         self.report.waited += monotonic() - began
         self.report.deadline = max(self.report.deadline or 0.0, waits.deadline or 0.0) or None
         return self._taken(phase, self._boxes.pop(key))
+
+    def _heard_at(self, position: int) -> float:
+        return self.mail.heard.get(self.ids[position], 0.0)
 
     def _is_here(self, position: int) -> bool:
         return position not in self._silent and not self.gone(self.ids[position])
@@ -325,13 +333,14 @@ class PeerEngine:
             self.mail.counts["malformed"] += 1
             return
         chunks = np.frombuffer(payload, "<u2").tolist()
-        frames = self.store.take((head.epoch, *_key(head)), letter.sender, chunks)
+        pause = self.patience.usual(letter.sender) or 0.0
+        frames = self.store.again((head.epoch, *_key(head)), letter.sender, chunks, pause)
         self.mail.send(frames, letter.sender)
 
     def _ask_for_missed(self) -> None:
-        """Once a round, for what was missed in the rounds before."""
+        """For what was missed 1, 2, 4 and 8 rounds before: what is on its way already need not come twice."""
         for round, key, sender in list(self.solo.peer.missed):
-            if not self.gone(self.ids[sender]):
+            if self.number - round in ASKED_AFTER and not self.gone(self.ids[sender]):
                 self._ask((round, key), sender)
         self._began = {key: began for key, began in self._began.items() if key[0] >= self.number - KEPT}
         self.mail.forget(self.epoch, max(0, self.number - KEPT))

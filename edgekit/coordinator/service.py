@@ -34,4 +34,5 @@ WantedBy=multi-user.target
 def unit(words: Sequence[str], folder: Path) -> str:
     """A unit that runs `edgekit agent` with these words from a folder, as who asks for it."""
     command = shlex.join([sys.executable, "-m", "edgekit", "agent", *words])
+    command = command.replace("%", "%%").replace("$", "$$")  # which mean something to systemd
     return UNIT.format(user=getpass.getuser(), folder=folder.resolve(), command=command)

@@ -7,6 +7,7 @@ roster when agents are lost, come back, or fall behind. Whoever is lost costs th
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -93,12 +94,14 @@ class Session:
         self._losses: list[float] = []
         self._lines: list[dict[str, Any]] = []
         self._refuses: int | None = None
+        self._denied = False  # another process has this id
         self._stated = self._shown = 0.0
         self._facts: dict[str, list[float]] = {}
         self._snapshots: tuple[int, ...] = ()
         self._schema = 0
         self._wish: int | None = None
-        self._up = True
+        self._up, self._down_since = True, 0.0
+        self._in_round = False
         self._unsettled: float | None = None
         self._seen_changes = -1
 
@@ -124,18 +127,18 @@ class Session:
             self._finish(spec)
             return "done"
         except Stopped as error:
-            self._save()
+            self._save_whole()
             self._leave("left", str(error))
             raise
         except LostQuorum as error:
-            self._save()
+            self._save_whole()
             self._leave("failed", str(error))
             raise
         except EdgekitError as error:
             self._leave("failed", str(error))
             raise
         except KeyboardInterrupt:
-            self._save()
+            self._save_whole()
             self._leave("left", "stopped at the agent")
             raise
         finally:
@@ -191,7 +194,8 @@ class Session:
         if self.device.partition is not None:
             return self.device.partition
         path = folder / "number"
-        return int(path.read_text()) if path.is_file() else None
+        text = path.read_text() if path.is_file() else ""
+        return int(text) if text.isdecimal() else None  # torn when the machine stopped
 
     def _await_roster(self, spec: Spec) -> bool:
         """Wait until a roster holds this process; False where the run ended without it."""
@@ -237,8 +241,9 @@ class Session:
         while engine.number < last:
             if not self._between(spec):
                 return False
-            engine = self._engine
+            engine, self._in_round = self._engine, True
             report = engine.round()
+            self._in_round = False
             self.seconds += report.seconds
             self._record(report)
             number = engine.number
@@ -281,15 +286,36 @@ class Session:
         member = roster.member(self.me)
         if member is None or member.nonce != self.nonce:
             return
-        if member.joined or self._engine.number >= roster.from_round:
+        if member.joined or self._has_come(roster):
             self._enter(roster, member)
+
+    def _has_come(self, roster: RosterDocument) -> bool:
+        """Whether this agent is where a roster begins: at its round, or anywhere where each has its own pace."""
+        return not self._engine.in_step or self._engine.number >= roster.from_round
 
     def _overtaken(self) -> bool:
         """Whether a newer roster is without this agent, or holds from a round that it has reached."""
+        self._refuse_long_cut()
         newer, current, engine = self.members.roster, self.current, self.engine
         if newer is current or newer is None or current is None or engine is None:
             return False
-        return newer.epoch > current.epoch and (self._expelled() or engine.number >= newer.from_round)
+        return newer.epoch > current.epoch and (self._expelled() or self._has_come(newer))
+
+    def _refuse_long_cut(self) -> None:
+        """A round waits while the link is down, but not for ever."""
+        wait = self._spec.wait
+        if not self._up and time.monotonic() - self._down_since > wait:
+            raise self._lost_quorum(f"the link was down for {wait:g} s")
+
+    def _lost_quorum(self, why: str) -> LostQuorum:
+        kept = self._kept
+        self._save_whole()
+        last = max(kept.snapshots(), default=None)
+        where = "It kept no snapshot" if last is None else f"Its snapshot of round {last} is in {kept.folder}"
+        return LostQuorum(
+            f"run '{self.name}' lost its quorum: {why}. {where}; start the same command again when they are back, or "
+            "lower --min-agents."
+        )
 
     def _expelled(self) -> bool:
         """Whether the newest roster is without this process, as after a partition of the network."""
@@ -299,12 +325,19 @@ class Session:
         member = newer.member(self.me)
         return member is None or member.nonce != self.nonce
 
+    def _is_away(self, agent: str) -> bool:
+        """Whether an agent sends nothing in this epoch: gone, another process now, or behind and waiting."""
+        state, current = self.members.states.get(agent), self.current
+        if state is None or current is None or self.members.is_gone(agent):
+            return True
+        member = current.member(agent)
+        waits = state.status == "behind" and state.epoch >= current.epoch
+        return waits or (member is not None and member.nonce != state.nonce)
+
     def _await_again(self, spec: Spec) -> bool:
         """Wait until a roster takes this agent in anew; False where the run ended before."""
         until, epoch = time.monotonic() + spec.wait, self.current.epoch if self.current else 0
         while self.current is None or self.current.epoch == epoch:
-            self._engine.listen(0.1)
-            self._follow()
             self._lead(spec)
             self._beat()
             if self.members.stop:
@@ -313,6 +346,8 @@ class Session:
                 raise LostQuorum(f"{self.me}: nobody took it in again within {spec.wait:g} s; {self._who()}")
             if self.current is not None and self._is_over(self.current):
                 return False
+            self._engine.listen(0.1)
+            self._follow()
         return True
 
     def _keep_quorum(self, spec: Spec) -> None:
@@ -325,10 +360,8 @@ class Session:
                 self.say(f"{self.me}: waits: {why}")
                 self._state("waiting")
             if time.monotonic() - began > spec.wait:
-                raise LostQuorum(
-                    f"run '{self.name}' lost its quorum: {here} of at least {spec.min_agents} agents were here for "
-                    f"{spec.wait:g} s. Its snapshot of round {self._engine.number} is in {self._kept.folder}; start "
-                    "the same command again when they are back, or lower --min-agents."
+                raise self._lost_quorum(
+                    f"{here} of at least {spec.min_agents} agents were here for {spec.wait:g} s"
                 )
             self._engine.listen(0.1)
             if self.members.stop:
@@ -354,7 +387,7 @@ class Session:
     def _lead(self, spec: Spec) -> None:
         """Write the next roster where this agent leads and one is due."""
         roster, states = self.members.roster, self.members.states
-        if roster is None or convene.leader(roster, states) != self.me:
+        if roster is None or convene.next_writer(roster, states) != self.me:
             self._unsettled = None
             return
         found = self._next(spec, roster)
@@ -404,6 +437,8 @@ class Session:
             return None
         pace = self.seconds / max(1, self.engine.number)
         margin = max(AHEAD, -(-len(roster.members) // 2), int(0.3 / pace) if pace else 0)
+        if self.status == "behind":  # as all are: it goes on where it is
+            margin = 0
         return convene.next_roster(
             spec,
             roster,
@@ -431,7 +466,7 @@ class Session:
             engine.epoch, engine.ids = roster.epoch, roster.ids
             self._resume(engine, roster, whole, numbers)
         else:
-            if first or member.joined or engine.number > roster.from_round:
+            if first or member.joined or (engine.in_step and engine.number > roster.from_round):
                 engine.number = roster.from_round
                 kept.back_to(roster.from_round)
             joined = [place for place, item in enumerate(roster.members) if item.joined]
@@ -450,6 +485,7 @@ class Session:
         kept.back_to(roster.resume or 0)
         self._lines = kept.lines()[-RECENT_LINES:]
         self.seconds = float(found.facts.get("seconds", 0.0))
+        self._losses = [math.inf if loss is None else loss for loss in found.facts.get("losses", [])]
         engine.number = roster.resume or 0
         joined = [place for place, item in enumerate(roster.members) if item.joined]
         same = tuple(found.facts["ids"]) == whole.ids and not joined
@@ -463,7 +499,7 @@ class Session:
     def _new_engine(self, roster: Roster) -> Engine:
         solo = self.one.solo(roster)
         how: dict[str, Any] = {
-            "gone": self.members.is_gone,
+            "gone": self._is_away,
             "overtaken": self._overtaken,
             "other": self._hear,
             "schema": self._spec.schema,
@@ -537,11 +573,16 @@ class Session:
     def _publish_lines(self) -> None:
         self.writer.publish(LINES, {"lines": self._lines})
 
+    def _save_whole(self) -> None:
+        """Save at the end; within a round the state is neither that before nor after it: the last snapshot holds."""
+        if not self._in_round:
+            self._save()
+
     def _save(self) -> None:
         if self.engine is None or self.keeper is None or self.current is None:
             return
         found = self.engine.snapshot()
-        found.facts["seconds"] = self.seconds
+        found.facts |= {"seconds": self.seconds, "losses": list(map(_finite, self._losses))}
         self.keeper.save(found, self.engine.number)
         self._snapshots = self.keeper.snapshots()
 
@@ -577,7 +618,7 @@ class Session:
 
     def _hear(self, message: Message) -> None:
         if message.what == "link":
-            self._up = message.name == "up"
+            self._up, self._down_since = message.name == "up", time.monotonic()
             self.members.changes += 1
             self.say(f"{self.me}: the link is {message.name}")
         elif message.what == "document" and message.sender == self.me:
@@ -593,6 +634,7 @@ class Session:
             body = self.access.trust.open(message.payload, self.me, message.name)
         except EdgekitError as error:
             if message.name == STATE and self.status == "joining":
+                self._denied = True
                 raise BadInput(
                     f"id '{self.me}' is in use by another agent of run '{self.name}' ({error}). Give each agent an id "
                     "of its own: --id NAME."
@@ -605,6 +647,7 @@ class Session:
         if state.nonce == self.nonce:
             return
         if state.refuses == self.nonce:
+            self._denied = True
             raise BadInput(
                 f"id '{self.me}' is in use in run '{self.name}'. Give this agent an id of its own: --id NAME."
             )
@@ -644,8 +687,10 @@ class Session:
         )
 
     def _leave(self, status: str, reason: str) -> None:
-        if self.status == "joining" and status != "done":
-            self.writer.publish(STATE, None)  # whoever has this id keeps it
+        if self._denied or self.members.spec is None:
+            self.writer.publish(
+                STATE, None
+            )  # whoever has this id keeps it; where there is no run, nothing is left
             return
         if reason:
             self.say(f"{self.me}: {status}: {reason}")

@@ -99,7 +99,8 @@ class Starter:
             item = self.mail.receive(0.1)
             if item is not None:
                 self._hear(item)
-        self._gather(last=True)
+        self.merge.look_again()  # whoever stops it may have interrupted a line
+        self._gather(whole=True)
 
     def close(self) -> None:
         """Say that everything was received, withdraw the documents, and leave; may be called twice."""
@@ -185,14 +186,17 @@ class Starter:
             text += f", from the snapshots of round {roster.resume}"
         return text + (f"; joined: {', '.join(joined)}" if joined else "")
 
-    def _gather(self, *, last: bool = False) -> None:
+    def _gather(self, *, last: bool = False, whole: bool = False) -> None:
+        """Write the lines that are due; whole: only rounds of all members, as the others come again on a resume."""
         for lines in self.members.lines.values():
             self.merge.add(lines)
         roster = self.members.roster
         if roster is None:
             return
         self.mail.numbers = {member.number: member.id for member in roster.members}
-        expected = [member.number for member in roster.members if not self.members.is_gone(member.id)]
+        expected = [
+            member.number for member in roster.members if whole or not self.members.is_gone(member.id)
+        ]
         self.merge.write(expected, last=last)
 
     def _watch_over(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from time import monotonic
 
 Place = tuple[int, int, int]  # epoch, round, phase
 Frames = list[bytes]
@@ -14,6 +15,7 @@ class Store:
 
     def __init__(self, places: int, limit: int = BYTES) -> None:
         self.places, self.limit, self.held = places, limit, 0
+        self._served: dict[Place, dict[str, float]] = {}  # until when each receiver is not served again
         self._kept: OrderedDict[Place, dict[str | None, Frames]] = OrderedDict()
 
     def keep(self, place: Place, receiver: str | None, frames: Frames) -> None:
@@ -28,6 +30,15 @@ class Store:
     def of(self, place: Place) -> dict[str | None, Frames]:
         """All that a phase sent, by receiver."""
         return self._kept.get(place, {})
+
+    def again(self, place: Place, receiver: str, chunks: list[int], pause: float) -> Frames:
+        """As `take`, for who asks; none within `pause` seconds of the last time, as those are still on their way."""
+        now, served = monotonic(), self._served.setdefault(place, {})
+        if place not in self._kept or now < served.get(receiver, 0.0):
+            self._served = {known: times for known, times in self._served.items() if known in self._kept}
+            return []
+        served[receiver] = now + pause
+        return self.take(place, receiver, chunks)
 
     def take(self, place: Place, receiver: str, chunks: list[int]) -> Frames:
         """The frames for a receiver, those of some chunks or (none named) all; empty where they are gone."""

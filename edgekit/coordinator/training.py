@@ -137,17 +137,20 @@ class Training(Simulation):
         spec = self._spec(cell, seed, task, name)
         post = self._post(task.folder)
         starter, live = self._starter(cell, task, post, spec, advance)
+        local = None
         try:
             local = LocalAgents(self._works(task.folder, post, starter.run, spec, live), say=self.say)
             return self._drive(starter, local, post)
         except KeyboardInterrupt:
             self.say("stopping: agents keep a snapshot")
             starter.stop("stopped by who started it")
-            local.join(5.0)
+            if local is not None:
+                local.join(5.0)
             raise
         finally:
             starter.close()
-            local.kill()
+            if local is not None:
+                local.kill()
 
     def _starter(
         self, cell: str, task: Task, post: Post, spec: Spec, advance: Callable[[int], None]

@@ -18,7 +18,8 @@ POLL: Final = 0.25  # seconds: the longest between two looks at who is gone
 class Waits:
     """One phase's wait for the senders it expects.
 
-    names: the ids by sender; here(sender): whether it can be waited for at all. While the link is down no time passes.
+    names: the ids by sender; here(sender): whether it can be waited for at all; heard(sender): when a frame of it
+    came last. While the link is down no time passes.
     """
 
     def __init__(
@@ -29,9 +30,10 @@ class Waits:
         here: Callable[[int], bool],
         *,
         whole: bool,
+        heard: Callable[[int], float] = lambda sender: 0.0,
     ) -> None:
         self._expected, self._names, self._patience, self._here = expected, names, patience, here
-        self._whole = whole
+        self._whole, self._heard = whole, heard
         self._began = self._looked = monotonic()
         self._asks: dict[int, float] = {}  # when each is asked, and after how long again
         self._pauses: dict[int, float] = {}
@@ -68,11 +70,19 @@ class Waits:
         now = monotonic()
         if not up or now < min(self._asks.values(), default=now + 1):
             return []
-        due = [s for s, at in self._asks.items() if at <= now]
+        due = [sender for sender, at in self._asks.items() if at <= now and self._is_quiet(sender, now)]
         for sender in due:
             self._pauses[sender] *= 2
             self._asks[sender] = now + self._pauses[sender]
         return [sender for sender in due if sender not in there and self._here(sender)]
+
+    def _is_quiet(self, sender: int, now: float) -> bool:
+        """Whether nothing of a sender came for its pause: what is arriving is not asked for again."""
+        silent = now - self._heard(sender)
+        if silent >= self._pauses[sender]:
+            return True
+        self._asks[sender] = now + self._pauses[sender] - silent
+        return False
 
     def _plan_asks(self) -> None:
         for sender in self._expected if not self._asks else ():

@@ -75,8 +75,15 @@ class Layout:
 
     def spec(self, dtype: torch.dtype) -> RowSpec:
         """What a codec knows of a row."""
-        layers = tuple((item.start, item.stop) for item in self.slices)
-        return RowSpec(self.size, str(dtype).removeprefix("torch."), layers)
+        known = self._specs.get(dtype)
+        if known is None:
+            layers = tuple((item.start, item.stop) for item in self.slices)
+            known = self._specs[dtype] = RowSpec(self.size, str(dtype).removeprefix("torch."), layers)
+        return known
+
+    @cached_property
+    def _specs(self) -> dict[torch.dtype, RowSpec]:
+        return {}
 
     def views(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
         """The tensors in a row [P] or in rows [A, P]: views [*shape] or [A, *shape] by name."""

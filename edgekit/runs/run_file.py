@@ -89,7 +89,9 @@ class RunFile:
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     strict: bool = False
-    observe: bool = False  # over a broker: send all models to whoever watches, for what needs them in one place
+    observe: bool = (
+        False  # over a broker: send all models to whoever watches, for what needs them in one place
+    )
     plain: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     document: Document | None = field(default=None, compare=False, repr=False)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import random
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from random import Random
 from threading import Condition, Event, Thread
 from typing import Final
 
@@ -227,7 +227,8 @@ class Loop:
 
 
 def _delays() -> Iterator[float]:
+    chance = Random()  # its own: a run may have seeded the common one, alike in all agents
     delay = FIRST_DELAY
     while True:
-        yield delay * random.uniform(0.5, 1)
+        yield delay * chance.uniform(0.5, 1)
         delay = min(2 * delay, LAST_DELAY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
@@ -91,16 +92,17 @@ def work(task: Work, barrier: Barrier, results: Connection) -> None:
         objective, row = Still(task.size), torch.randn(1, task.size)
     engine, mail = _engine(task, objective, row)
     hears = [f"a{(task.number + step) % task.agents}" for step in (-1, 1)]
-    paho = PahoAgent(task.url, task.run, f"a{task.number}", hears, task.chunk)
+    paho = PahoAgent(task.url, task.run, f"a{task.number}", hears)
     payload = bytes(4 * row.shape[1])
     chunks = [payload[at : at + task.chunk] for at in range(0, len(payload), task.chunk)]
+    exchange = Exchange(paho, chunks, hears)
     barrier.wait()
     engine.enter(1, Roster.of(task.agents), mail_ids(task), mail.numbers)
     done = []
     for _ in range(task.segments):
         took = {}
         took["edgekit"] = _timed(task.rounds, barrier, engine.round)
-        took["paho"] = _timed(task.rounds, barrier, lambda: _exchange(paho, chunks, hears))
+        took["paho"] = _timed(task.rounds, barrier, exchange)
         if task.cnn:
             took["gradient"] = _timed(task.rounds, barrier, lambda: _gradient(objective, row))
         done.append(took)
@@ -139,22 +141,21 @@ def _timed(rounds: int, barrier: Barrier, step: Any) -> tuple[float, float]:
     return (time.perf_counter() - wall) / rounds, cpu / rounds
 
 
-def _exchange(agent: PahoAgent, chunks: list[bytes], hears: list[str]) -> None:
-    """One message to both neighbours, and one from each."""
-    for chunk in chunks:
-        agent.send(chunk)
-    wanted = dict.fromkeys(hears, len(chunks))
-    early: list[tuple[str, bytes]] = agent.__dict__.setdefault("early", [])
-    for name in [name for name, _ in early]:
-        if wanted[name]:
-            wanted[name] -= 1
-            early.remove(next(item for item in early if item[0] == name))
-    while any(wanted.values()):
-        name, payload = agent.receive()
-        if wanted[name]:
-            wanted[name] -= 1
-        else:
-            early.append((name, payload))
+class Exchange:
+    """Rounds over paho: one message to both neighbours, and one from each."""
+
+    def __init__(self, agent: PahoAgent, chunks: list[bytes], hears: list[str]) -> None:
+        self.agent, self.chunks, self.hears = agent, chunks, hears
+        self.came: Counter[str] = Counter()
+        self.rounds = 0
+
+    def __call__(self) -> None:
+        """One round."""
+        self.rounds += 1
+        for chunk in self.chunks:
+            self.agent.send(chunk)
+        while any(self.came[name] < self.rounds * len(self.chunks) for name in self.hears):
+            self.came[self.agent.receive()] += 1
 
 
 def _gradient(objective: Any, row: torch.Tensor) -> None:

@@ -1,6 +1,6 @@
 """Slow links: a ring of agents beside a parameter server, and beside what the virtual clock predicts of both.
 
-Run by hand, as root: python tests/benchmarks/slow_links.py [--rounds 10] [--segments 5] [--chunk BYTES] [--window BYTES]
+Run by hand, as root: python tests/benchmarks/slow_links.py [--segments 5] [--chunk BYTES] [--window BYTES]
 
 Every agent and the server live in network namespaces of their own, each joined to the broker's by a link of 100 Mbit/s
 both ways (tc tbf) and 25 ms each way (the relay of tests/wire/slow_relay.py). All exchange models of 262,144 float32
@@ -11,7 +11,6 @@ through jitter, a stall and a reset.
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import platform
 import signal
@@ -164,7 +163,9 @@ def compare(field: Field, cases: Cases, options: Any) -> float:
             wire_bytes=round(float(np.mean([one.bytes for one in last[side]])) / (options.rounds + WARM_UP)),
             asked_again=sum(one.asked for one in last[side]),
             missed=sum(one.missed for one in last[side]),
-            cpu_ms=round(1000 * float(np.mean([one.cpu for one in last[side]])) / (options.rounds + WARM_UP), 1),
+            cpu_ms=round(
+                1000 * float(np.mean([one.cpu for one in last[side]])) / (options.rounds + WARM_UP), 1
+            ),
             relay_core_share=round(max(shares[side]), 3),
             round_trip_ms=round(1000 * float(np.median([trip for trip, _ in trips])), 1),
             goodput_mbps=round(float(np.median([rate for _, rate in trips])), 1),
@@ -235,18 +236,20 @@ def _interval(values: list[float]) -> Interval:
 
 def main() -> int:
     """Run the cases; 1 where one misses what is asked, 2 where there can be no such links."""
-    options = parser(__doc__, smoke="3 agents, 64 kB, 4 rounds")
+    options = parser(__doc__, smoke="3 agents, 64 kB, 2 rounds")
     options.add_argument("--agents", type=int, default=8)
     options.add_argument("--size", type=int, default=262_144, help="float32 of a model")
     options.add_argument("--rounds", type=int, default=10, help="of a segment")
     options.add_argument("--segments", type=int, default=5, help="of each side, in turns")
     options.add_argument("--chunk", type=int, default=LARGEST, help="bytes of a frame")
     options.add_argument("--window", type=int, default=WINDOW, help="bytes under way")
-    options.add_argument("--inflight", type=int, help="messages that Mosquitto sends an agent unacknowledged (20)")
+    options.add_argument(
+        "--inflight", type=int, help="messages that Mosquitto sends an agent unacknowledged (20)"
+    )
     options.add_argument("--stall", type=float, default=2.0, help="seconds")
     chosen = options.parse_args()
     if chosen.smoke:
-        chosen.agents, chosen.size, chosen.rounds, chosen.segments, chosen.stall = 3, 16_384, 4, 1, 0.3
+        chosen.agents, chosen.size, chosen.rounds, chosen.segments, chosen.stall = 3, 16_384, 2, 1, 0.3
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the namespaces go
     cases = Cases("slow_links", chosen.seed)
     try:
@@ -257,7 +260,9 @@ def main() -> int:
     except (Unavailable, BadInput) as error:
         print(error, file=sys.stderr)
         return 2
-    return cases.finish(["step_ms", "predicted_ms", "error_percent", "ratio", "cost_s", "missed", "asked_again"])
+    return cases.finish(
+        ["step_ms", "predicted_ms", "error_percent", "ratio", "cost_s", "missed", "asked_again"]
+    )
 
 
 if __name__ == "__main__":

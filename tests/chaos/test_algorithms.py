@@ -10,7 +10,7 @@ pytestmark = pytest.mark.timeout(150)
 BAD = Faults(drop=0.03, duplicate=0.05, reorder=0.05, corrupt=0.01, delay=0.01)
 SETTINGS = {
     "push-sum": {"algorithm": "sgp", "topology": "exponential", "rounds": 200},
-    "public copies": {"algorithm": {"choco": {"gamma": 0.3}}, "codec": "topk:0.1", "rounds": 200},
+    "public copies": {"algorithm": {"choco": {"gamma": 0.3}}, "codec": {"top-k": {"ratio": 0.1}}, "rounds": 200},
     "meetings": {"algorithm": "ad-psgd", "rounds": 500},
 }
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edgekit.coordinator.patience import NORMAL, REMEMBERED, Deadlines, Patience
 from edgekit.errors import BadInput
+from tests.coordinator.papers import FEW
 
 SECONDS = st.floats(0, 100, allow_nan=False)
 
@@ -31,6 +32,7 @@ def test_a_steady_neighbour_has_the_least_or_its_own_time():
     assert patience.of("hopeless") == 60.0
 
 
+@FEW
 @given(st.lists(SECONDS, min_size=1, max_size=40), st.floats(0, 10))
 def test_the_deadline_is_the_median_and_k_deviations(times, k):
     patience = Patience(Deadlines(k=k, least=1.0, most=60.0))
@@ -70,5 +72,5 @@ def test_what_came_before_its_phase_began_was_there_at_once():
     [{"least": 0.0}, {"least": 2.0, "most": 1.0}, {"k": -1.0}, {"quorum": -0.1}, {"quorum": 1.1}],
 )
 def test_deadlines_that_mean_nothing_are_refused(values):
-    with pytest.raises(BadInput, match="deadline: .* Give "):
+    with pytest.raises(BadInput, match=r"deadline: .* Give "):
         Deadlines(**values)

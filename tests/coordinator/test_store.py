@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.coordinator.store import Store
+from tests.coordinator.papers import FEW
 
 FRAMES = [b"one", b"two", b"three"]
 
@@ -52,6 +53,7 @@ def test_bytes_are_bounded_but_the_newest_is_kept_whole():
     assert store.held == 50
 
 
+@FEW
 @given(
     st.lists(
         st.tuples(st.integers(0, 6), st.sampled_from([None, "a", "b"]), st.integers(0, 30)),
@@ -63,8 +65,27 @@ def test_it_counts_what_it_holds(kept):
     for number, receiver, size in kept:
         store.keep((1, number, 0), receiver, [bytes(size)])
         places = [(1, place, 0) for place in range(7)]
-        held = sum(
-            len(frame) for place in places for frames in store.of(place).values() for frame in frames
-        )
+        held = sum(len(frame) for place in places for frames in store.of(place).values() for frame in frames)
         assert store.held == held
         assert sum(bool(store.of(place)) for place in places) <= 3
+
+
+def test_what_is_on_its_way_already_is_not_sent_again(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("edgekit.coordinator.store.monotonic", lambda: now[0])
+    store = Store(2)
+    store.keep((1, 0, 0), None, FRAMES)
+    assert store.again((1, 0, 0), "cam-1", [], 0.5) == FRAMES
+    assert store.again((1, 0, 0), "cam-1", [1], 0.5) == []
+    assert store.again((1, 0, 0), "cam-2", [1], 0.5) == [b"two"]
+    now[0] += 0.6
+    assert store.again((1, 0, 0), "cam-1", [], 0.5) == FRAMES
+    assert store.again((1, 5, 0), "cam-1", [], 0.5) == []
+
+
+def test_who_asks_for_what_is_gone_takes_no_memory():
+    store = Store(2)
+    store.keep((1, 0, 0), None, FRAMES)
+    for number in range(1000):
+        assert store.again((1, 7, number), "cam-1", [], 0.5) == []
+    assert len(store._served) <= 2

@@ -146,3 +146,19 @@ def test_it_looks_often_at_who_is_gone_and_never_oversleeps_an_ask(clock):
     assert wait.left({0, 1}, True) == POLL
     clock.now += 3.9
     assert wait.left({0, 1}, True) == pytest.approx(0.1)
+
+
+def test_what_is_arriving_is_not_asked_for_again(clock):
+    """Frames of a long message come every 0.1 s for 2 s; then there is silence."""
+    heard = {0: clock.now}
+    patience = known(a=0.4)
+    wait = Waits((0,), NAMES, patience, lambda sender: True, whole=True, heard=heard.__getitem__)
+    began, asked = clock.now, []
+    while clock.now < began + 4:
+        clock.now += 0.1
+        if clock.now <= began + 2:
+            heard[0] = clock.now
+        wait.left((), True)
+        asked += [clock.now - began for _ in wait.to_ask((), True)]
+    assert asked
+    assert asked[0] == pytest.approx(2.4, abs=0.15)

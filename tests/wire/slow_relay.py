@@ -33,7 +33,13 @@ class SlowRelay:
     """
 
     def __init__(
-        self, broker: tuple[str, int], hosts: Sequence[str], *, delay: float, jitter: float = 0.0, seed: int = 0
+        self,
+        broker: tuple[str, int],
+        hosts: Sequence[str],
+        *,
+        delay: float,
+        jitter: float = 0.0,
+        seed: int = 0,
     ) -> None:
         self.delay, self.jitter, self.passed = delay, jitter, 0
         self._broker, self._random = broker, random.Random(seed)

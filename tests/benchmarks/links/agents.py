@@ -1,4 +1,4 @@
-"""The processes at the ends of slow links: agents of a ring that are also those of a parameter server, and the server."""
+"""The processes at the ends of slow links: agents of a ring and of a parameter server, and that server."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def live(place: Place, orders: Connection) -> None:
     member = Server(place) if place.number == place.agents else Member(place)
     orders.send("here")
     while True:
-        while not orders.poll(0.0 if isinstance(member, Member) else 0.1):
+        while not orders.poll():
             member.idle()
         what, *values, begin = orders.recv()
         if what == "end":
@@ -102,7 +102,7 @@ class Member:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        row = torch.randn(1, place.size)
+        row = torch.randn(1, place.size, generator=torch.Generator().manual_seed(place.number))
         roster = Roster.of(place.agents)
         settings = Settings(optimizer=Sgd(lr=0.01), rounds=10**6, seed=0)
         solo = Solo(DPSGD(), Ring(), Still(place.size), row, settings, roster, place.number)
@@ -175,7 +175,8 @@ class Server:
         self.place, self._mail, self._steps = place, place.mail("server"), 0
 
     def idle(self) -> None:
-        """Nothing."""
+        """Nothing for a while."""
+        time.sleep(0.02)
 
     def probe(self) -> None:
         """Nothing: it is linked as the others are."""

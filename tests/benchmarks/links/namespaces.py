@@ -14,7 +14,9 @@ NEW_NETWORK: Final = 0x40000000  # CLONE_NEWNET
 FOLDER: Final = "/run/netns"
 PREFIX: Final = "eklinks"
 BURST: Final = "32kb"  # what passes at once after a pause: 2.6 ms at 100 Mbit/s
-WHOLE: Final = "16384"  # bytes of TCP that travel as one, as tbf need not take apart what fits a burst: a third of the CPU
+WHOLE: Final = (
+    "16384"  # bytes of TCP that travel as one: what fits a burst is not taken apart, a third of the CPU
+)
 QUEUE: Final = "1mb"
 CONTROL: Final = "reno"  # of TCP: the one that every kernel lets a namespace have
 

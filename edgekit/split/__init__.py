@@ -1,0 +1,1 @@
+"""Split learning and split inference: one network over several edge servers, cut where it is cheapest."""

@@ -1,0 +1,180 @@
+"""What one agent does from the first step to the last: its chains in turn, and the averages in between.
+
+A chain is one holder of data and the segments that its samples pass. Several clients train one network: one after the
+other (`sequential`: the client's segments are handed on), side by side with a copy of the server's segments each, all
+averaged (`splitfed-v1`), or with one copy that every client's batch changes (`splitfed-v2`); Thapa et al., 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from edgekit.split.message import Done, Key, Receive, Send, Steps
+from edgekit.split.worker import Tensors, Worker, parts
+
+Mode = Literal["sequential", "splitfed-v1", "splitfed-v2"]
+Batches = Callable[[int, int], tuple[list[Tensors], list[torch.Tensor]]]
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """steps in all; batch: samples a step and chain, in micro_batches; every: steps between two averages or turns."""
+
+    steps: int
+    batch: int
+    micro_batches: int = 1
+    every: int = 1
+
+
+class Program:
+    """One agent's program.
+
+    workers {chain: its worker}, of all chains that the agent takes part in; clients: the agent that holds the data of
+    each chain; averager: who averages the clients' segments, None where nobody does; batches(chain, step): the inputs
+    and targets of this agent, by micro-batch.
+    """
+
+    def __init__(
+        self,
+        me: str,
+        workers: Mapping[int, Worker],
+        clients: Sequence[str],
+        mode: Mode,
+        rhythm: Rhythm,
+        batches: Batches,
+        *,
+        averager: str | None = None,
+    ) -> None:
+        self.me, self.workers, self.clients = me, dict(workers), list(clients)
+        self.mode, self.rhythm, self.batches, self.averager = mode, rhythm, batches, averager
+        self.step = 0
+
+    def run(self) -> Steps:
+        """All steps that are left; yields `Done` after each."""
+        while self.step < self.rhythm.steps:
+            loss = yield from self._step(self.step)
+            self.step += 1
+            yield Done(self.step, loss)
+
+    def _step(self, step: int) -> Steps:
+        sizes = parts(self.rhythm.batch, self.rhythm.micro_batches)
+        losses = []
+        for chain in self._active(step):
+            if chain in self.workers:
+                inputs, targets = self.batches(chain, step)
+                losses.append((yield from self.workers[chain].step(sizes, inputs, targets)))
+        if (step + 1) % self.rhythm.every == 0 and len(self.clients) > 1:
+            if self.mode == "sequential":
+                yield from self._hand_on(step)
+            else:
+                yield from self._average(step)
+        known = [loss for loss in losses if loss is not None]
+        return sum(known) / len(known) if known else None
+
+    def _active(self, step: int) -> list[int]:
+        if self.mode == "sequential":
+            return [step // self.rhythm.every % len(self.clients)]
+        return list(range(len(self.clients)))
+
+    def _hand_on(self, step: int) -> Steps:
+        """The client whose turn is over gives its segments to the next."""
+        turn = step // self.rhythm.every
+        now, after = turn % len(self.clients), (turn + 1) % len(self.clients)
+        giver, taker = self.clients[now], self.clients[after]
+        key = Key("weights", "turn", step, chain=after)
+        if self.me == giver:
+            yield Send(taker, key, flat(self._client_modules(now)))
+        if self.me == taker:
+            mine = self._client_modules(after)
+            row = flat(mine)
+            load(mine, (yield Receive(giver, key, tuple(row.shape), row.dtype)))
+
+    def _average(self, step: int) -> Steps:
+        """The clients' segments become their mean, at the averager; so do the server's copies in version 1."""
+        if self.mode == "splitfed-v1":
+            self._average_copies()
+        own = [chain for chain, client in enumerate(self.clients) if client == self.me]
+        collects = self.me == self._averager
+        for chain in () if collects else own:
+            key = Key("weights", "mine", step, chain=chain)
+            yield Send(self._averager, key, flat(self._client_modules(chain)))
+        mean = (yield from self._collect(step)) if collects else None
+        for chain in own:
+            mine = self._client_modules(chain)
+            if mean is None:
+                row, key = flat(mine), Key("weights", "mean", step, chain=chain)
+                load(mine, (yield Receive(self._averager, key, tuple(row.shape), row.dtype)))
+            else:
+                load(mine, mean)
+
+    def _collect(self, step: int) -> Steps:
+        """The mean of all clients' rows, in their order; sent to the others, and returned."""
+        size, rows = self._client_size(), []
+        for chain, client in enumerate(self.clients):
+            if client == self.me:
+                rows.append(flat(self._client_modules(chain)))
+            else:
+                rows.append(
+                    (yield Receive(client, Key("weights", "mine", step, chain=chain), (size,), torch.float32))
+                )
+        mean = torch.stack(rows).mean(0)
+        for chain, client in enumerate(self.clients):
+            if client != self.me:
+                yield Send(client, Key("weights", "mean", step, chain=chain), mean)
+        return mean
+
+    def _average_copies(self) -> None:
+        """Segments of different chains that this agent holds beside its own data become their mean."""
+        held = [self._server_modules(chain) for chain in self.workers if self.clients[chain] != self.me]
+        if len(held) < 2:
+            return
+        rows = [flat(modules) for modules in held]
+        mean = rows[0].clone()
+        for row in rows[1:]:
+            mean.add_(row)
+        mean.div_(len(rows))
+        for modules in held:
+            load(modules, mean)
+
+    @property
+    def _averager(self) -> str:
+        return self.averager or self.clients[0]
+
+    def _client_modules(self, chain: int) -> list[nn.Module]:
+        return list(self.workers[chain].own)
+
+    def _server_modules(self, chain: int) -> list[nn.Module]:
+        return list(self.workers[chain].own)
+
+    def _client_size(self) -> int:
+        worker = next(iter(self.workers.values()))
+        client = self.clients[worker.chain]
+        modules = [item for item in worker.segments if worker.placement.on[item.index] == client]
+        return sum(tensor.numel() for module in modules for tensor in _floats(module))
+
+
+def flat(modules: Sequence[nn.Module]) -> torch.Tensor:
+    """Parameters and floating-point buffers as one row."""
+    found = [tensor.detach().reshape(-1).float() for module in modules for tensor in _floats(module)]
+    return torch.cat(found) if found else torch.zeros(0)
+
+
+def load(modules: Sequence[nn.Module], row: torch.Tensor) -> None:
+    """The inverse of `flat`."""
+    start = 0
+    with torch.no_grad():
+        for module in modules:
+            for tensor in _floats(module):
+                stop = start + tensor.numel()
+                tensor.copy_(row[start:stop].reshape(tensor.shape).to(tensor))
+                start = stop
+
+
+def _floats(module: nn.Module) -> list[torch.Tensor]:
+    tensors = [*module.parameters(), *module.buffers()]
+    return [tensor for tensor in tensors if tensor.is_floating_point()]
