@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+import edgekit.coordinator.session
 import edgekit.coordinator.worker
 import edgekit.runs.one_agent
 import edgekit.runs.run_file

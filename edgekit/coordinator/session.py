@@ -11,13 +11,13 @@ import math
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from edgekit.coordinator import convene
+from edgekit.coordinator.access import Access
 from edgekit.coordinator.async_engine import AsyncEngine
 from edgekit.coordinator.device_file import DeviceFile
 from edgekit.coordinator.documents import LINES, ROSTER, Member, RosterDocument, Spec, State
@@ -32,10 +32,8 @@ from edgekit.coordinator.writer import Writer
 from edgekit.decentralized.roster import Roster
 from edgekit.decentralized.solo import Solo
 from edgekit.errors import BadInput, EdgekitError
-from edgekit.wire.document import Trust
 from edgekit.wire.frame import Head, Kind, frame_key
-from edgekit.wire.identity import Identity
-from edgekit.wire.transport import STATE, WATCHERS, LinkInfo, Message, Transport
+from edgekit.wire.transport import STATE, WATCHERS, LinkInfo, Message
 
 Say = Callable[[str], None]
 Engine = PeerEngine | AsyncEngine
@@ -47,17 +45,8 @@ REVIVAL: Final = 10.0  # seconds that the others have to come back when all were
 AHEAD: Final = 3  # rounds, at least, between a roster and the round it holds from
 LINGER: Final = 30.0  # seconds that a finished agent still answers those who are not
 RECENT_LINES: Final = 16
+NUMBERS: Final = "numbers"  # the file of the numbers of documents
 VECTORS: Final = 4  # rows of a model that one message holds, at most
-
-
-@dataclass(frozen=True)
-class Access:
-    """How an agent takes part: its transport, who it is, whom it trusts, and the site's secret."""
-
-    transport: Transport
-    identity: Identity
-    trust: Trust
-    secret: bytes | None = None
 
 
 class Session:
@@ -82,7 +71,7 @@ class Session:
         self.nonce = secrets.randbits(62)
         self.folder, self._say = folder, say
         self.members = Members(access.trust, self.say)
-        self.writer = Writer(access.transport, access.identity, name)
+        self.writer = Writer(access.transport, access.identity, name, memory=folder / self.me / NUMBERS)
         key = None if access.secret is None else frame_key(access.secret, name)
         self.mail = Mail(access.transport, name, key)
         self.status, self._reason, self.opened = "joining", "", False

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Final
 
 from edgekit.coordinator import convene
+from edgekit.coordinator.access import Access
 from edgekit.coordinator.documents import GONE, ROSTER, SPEC, STOP, RosterDocument, Spec, State
 from edgekit.coordinator.errors import LostQuorum, Stopped
 from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.members import Members
 from edgekit.coordinator.merge import Merge
 from edgekit.coordinator.observer import Observer
-from edgekit.coordinator.session import Access
 from edgekit.coordinator.writer import Writer
 from edgekit.errors import BadInput
 from edgekit.wire.frame import Kind, frame_key
@@ -47,7 +47,7 @@ class Starter:
     ) -> None:
         self.access, self.run, self.spec, self.merge = access, run, spec, merge
         self.members = Members(access.trust, say)
-        self.writer = Writer(access.transport, access.identity, run)
+        self.writer = Writer(access.transport, access.identity, run, memory=merge.folder / "numbers")
         self.observer = observer
         self.mail = Mail(
             access.transport, run, None if access.secret is None else frame_key(access.secret, run)

@@ -179,7 +179,7 @@ class Supervisor:
             )
             return
         self._say(f"{self.me}: takes part in {offer.name}")
-        work = Work(offer.run, self.me, self.folder, self.post, self.device)
+        work = Work(offer.run, self.me, self.folder, self.post, self.device, tied=True)
         self._work, self._doing = role.start(work, self._say), offer
         self._state("training")
 

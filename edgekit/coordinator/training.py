@@ -182,7 +182,7 @@ class Training(Simulation):
             on_line=lambda line: advance(line.round),
         )
         made = Starter(
-            post.access(run, self._me(post)),
+            post.access(run, self._me(post, spec.name)),
             run,
             spec,
             merge,
@@ -196,7 +196,13 @@ class Training(Simulation):
         run, broker = starter.run, starter.mail.info.broker
         self.journal.note("broker", url=post.url, broker=broker, run=run)
         self.say(f"broker: {broker} at {post.url}; run {run}")
-        offer = _Offer(post, self._me(post), run, starter.spec, looks=self.terms.local < starter.spec.agents)
+        offer = _Offer(
+            post,
+            self._me(post, starter.spec.name),
+            run,
+            starter.spec,
+            looks=self.terms.local < starter.spec.agents,
+        )
         said = 0.0
         try:
             while not starter.over:
@@ -271,12 +277,12 @@ class Training(Simulation):
         secret = secrets.token_bytes(32) if alone else None
         return Post(url, keys, next(iter(self.terms.credentials), None), secret, self.terms.insecure)
 
-    def _me(self, post: Post) -> str:
+    def _me(self, post: Post, name: str) -> str:
         if post.folder is not None:
             known = Credentials.read(post.folder).id
             if known is not None:
                 return known
-        return f"train-{_word(socket.gethostname())}"
+        return f"train-{_word(socket.gethostname())[:40]}-{name[-8:]}"  # its key is that of the run's folder
 
     def _new_name(self, seed: int) -> str:
         return f"{_word(self.study.title)[:30]}-{seed}-{secrets.token_hex(4)}"

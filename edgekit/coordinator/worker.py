@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import psutil
 
+from edgekit.coordinator.access import Access
 from edgekit.coordinator.device_file import DeviceFile
 from edgekit.coordinator.documents import Spec
 from edgekit.coordinator.names import check_names
-from edgekit.coordinator.session import Access, Session
 from edgekit.errors import BadInput
 from edgekit.wire.credentials import Credentials
 from edgekit.wire.document import Trust
@@ -95,7 +95,9 @@ def take_part(work: Work, say: Say = lambda line: None) -> str:
     return _session(work, say).run()
 
 
-def _session(work: Work, say: Say) -> Session:
+def _session(work: Work, say: Say) -> Any:
+    from edgekit.coordinator.session import Session
+
     return Session(
         work.post.access(work.run, work.me),
         work.run,

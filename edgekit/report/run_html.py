@@ -14,6 +14,7 @@ from edgekit.report.report import write_text
 
 if TYPE_CHECKING:
     from edgekit.runs.history import History
+from edgekit.runs.line import wall_seconds
 
 # column -> (figure of the summary, how it is shown)
 COLUMNS = {
@@ -78,7 +79,7 @@ def view(history: History, *, plots: bool = True) -> dict[str, Any]:
         "not_measured": sorted(summary["last"]["not_measured"].items()),
         "run_file": _run_file(history.folder),
         "decisions": [(name, _decision(value)) for name, value in summary["decisions"].items()],
-        "command": "edgekit simulate run.yaml",
+        "command": f"edgekit {_verb(history)} run.yaml",
         "versions": [(name, value or "absent") for name, value in summary["versions"].items()],
     }
 
@@ -190,6 +191,12 @@ def _plots(history: History, metric: str) -> list[Picture]:
         note = "(1/n) sum of |x_i - mean|^2 over the agents' models. Band: lowest and highest seed."
         made.append(Picture("How far the models are apart", svg, note))
     return made
+
+
+def _verb(history: History) -> str:
+    """The command that made it: train where the links were real."""
+    real = any(wall_seconds(run.lines[-1]) is not None for run in history.runs if run.lines)
+    return "train" if real else "simulate"
 
 
 def _placed(found: Sequence[Curve | None]) -> list[Curve]:

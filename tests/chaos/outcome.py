@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from edgekit.coordinator.training import AGENTS
 from edgekit.runs.assemble import assemble
 from edgekit.runs.single import SingleRun, read_lines
@@ -39,9 +41,7 @@ class Outcome:
     reasons: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(
-        cls, folder: Path, study: Study, words: str, seconds: float, peaks: Mapping[str, int]
-    ) -> Outcome:
+    def of(cls, folder: Path, study: Study, words: str, seconds: float, peaks: Mapping[str, int]) -> Outcome:
         """Of the run in a folder."""
         run = study.cells[0].run
         return cls(
@@ -96,6 +96,11 @@ def undisturbed(values: str) -> float:
     """The last metric of the run that nothing happens to: the simulator's, to whose bits agents are held elsewhere."""
     study = small_study(json.loads(values))
     run = study.cells[0].run
-    made = assemble(run, study.seed, arrays=cached_arrays(run.data, run.data_options), gradients="loop")
-    with TemporaryDirectory() as folder:
-        return float(SingleRun(made, Path(folder)).finish()["agent_metric"]["mean"])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several wait for each other where tests run side by side
+    try:
+        made = assemble(run, study.seed, arrays=cached_arrays(run.data, run.data_options), gradients="loop")
+        with TemporaryDirectory() as folder:
+            return float(SingleRun(made, Path(folder)).finish()["agent_metric"]["mean"])
+    finally:
+        torch.set_num_threads(threads)

@@ -38,12 +38,12 @@ def test_clocks_an_hour_apart_change_nothing(stage):
         hours = {0: (0.0,), 1: (1.0, -1.0), 2: (-1.0,), 3: (0.5,)}[number]
         return Clocked(**vars(post), hours=hours)
 
-    with stage({"rounds": 500}, tamper=tamper).playing() as scene:
+    with stage({"rounds": 400}, tamper=tamper).playing() as scene:
         scene.until_round(50)
         victim = scene.names[1]  # comes back with its clock two hours behind
         scene.kill(victim)
         outcome = scene.finish()
     outcome.assert_held()
     outcome.assert_said(f"joined: {victim}")
-    assert outcome.words.count("is older than") <= 4 * 3  # its first words, until it has heard what it said before
+    assert "is older than" not in outcome.words
     assert all(outcome.lost(name) == 0 for name in outcome.rounds if name != victim)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 pytestmark = pytest.mark.timeout(150)
-LONG = {"rounds": 500}
+LONG = {"rounds": 400}
 
 
 def test_one_that_is_killed_is_taken_in_again(stage):
@@ -45,7 +45,7 @@ def test_kills_before_the_first_round_cost_no_round(stage):
 
 
 def test_one_that_is_killed_as_it_comes_back_comes_back_again(stage):
-    with stage({"rounds": 600}).playing() as scene:
+    with stage({"rounds": 500}).playing() as scene:
         scene.until_round(40)
         victim = scene.names[3]
         scene.kill(victim)

@@ -1,4 +1,4 @@
-"""A model of 60 MB in bounded memory, while frames are lost, an agent is killed and one does not read."""
+"""A model of 60 MB in bounded memory, while one agent does not read and another is killed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ pytestmark = pytest.mark.timeout(200)
 MEGABYTE = 1 << 20
 BASE = 250 * MEGABYTE  # of an agent with a small model
 ROW = 60 * MEGABYTE
-LARGE = {"agents": 3, "model": {"mlp": {"width": 3480}}, "rounds": 8, "evaluate_every": 4, "batch": 16}
+LARGE = {
+    "agents": 3,
+    "model": {"mlp": {"width": 3480}},
+    "rounds": 5,
+    "evaluate_every": 5,
+    "evaluate": {"samples": 200},
+}
 
 
 def test_a_model_of_60_megabytes_keeps_memory_bounded(stage):
-    faults = Faults(drop=0.01, delay=0.01)
-    with stage(LARGE, faults=faults, deadlines=Deadlines(least=10.0, most=40.0)).playing() as scene:
-        scene.until_round(2)
+    with stage(LARGE, faults=Faults(), deadlines=Deadlines(least=5.0, most=40.0)).playing() as scene:
+        scene.until_round(1)
         reader, victim = scene.names[1], scene.names[2]
         scene.freeze(reader)
-        time.sleep(4)
+        time.sleep(3)
         scene.thaw(reader)
         scene.kill(victim)
         outcome = scene.finish(seconds=150)
     outcome.assert_held(bound=0.15)  # after so few rounds
     assert max(outcome.peaks.values()) < BASE + 26 * ROW
-    print({name: round((peak - BASE) / ROW, 1) for name, peak in outcome.peaks.items()}, outcome.longest())

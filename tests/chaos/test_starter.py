@@ -8,6 +8,7 @@ import time
 import pytest
 
 from edgekit.broker.mosquitto import Mosquitto
+from edgekit.coordinator.keeper import ROUNDS
 from edgekit.coordinator.training import AGENTS
 from edgekit.runs.single import read_lines
 from tests.chaos import logs
@@ -34,11 +35,16 @@ def command(tmp_path):
 
 
 def until_round(command, number):
-    """Wait until an agent has finished a round."""
+    """Wait until the first agent has finished a round."""
     end = time.monotonic() + 60
-    while max((lines[-1]["round"] for lines in logs.rounds(command.folder / AGENTS).values() if lines), default=-1) < number:
+    while not any(logs.last_round(command.folder / AGENTS, name) >= number for name in agents(command)):
         assert time.monotonic() < end, command.words
         time.sleep(0.05)
+
+
+def agents(command):
+    """Their ids."""
+    return {path.parent.name for path in (command.folder / AGENTS).glob(f"*/*/{ROUNDS}")}
 
 
 def assert_held(command, rounds):

@@ -55,7 +55,9 @@ class Wall:
     def behind(self, post: Post) -> Post:
         """The post of an agent on the other side."""
         port = Address.parse(post.url).port
-        return Behind(**{**vars(post), "url": f"mqtt://{self.host}:{port}", "insecure": True}, space=self.name)
+        return Behind(
+            **{**vars(post), "url": f"mqtt://{self.host}:{port}", "insecure": True}, space=self.name
+        )
 
     def __enter__(self) -> Wall:
         _ip("netns", "add", self.name)
@@ -98,5 +100,3 @@ def enter(space: str) -> None:
 
 def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
-
-
