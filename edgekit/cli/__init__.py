@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "take part in the runs of a site with this machine's data; join: accept an invitation",
     ),
     "train": ("train", "decentralized training by real agents over a real broker: the same run file"),
+    "split": ("split", "one network over several agents: train it, see what leaves whom, find the best cut"),
     "boards": ("boards", "the boards that are known; with a name, its facts"),
     "targets": ("listing", "the runtimes that artefacts can be made for"),
     "transforms": ("listing", "the steps that a recipe can take, and their settings"),

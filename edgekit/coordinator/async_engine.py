@@ -229,11 +229,16 @@ class AsyncEngine:
         elif letter.head.kind is Kind.WANT:
             self.mail.send(self._given.get(letter.sender, ()), letter.sender)
         elif letter.head.kind is Kind.OFFER:
+            before = self.solo.messages
             answer = self.solo.offered(partner, number, letter.payload)
             if answer is None:
                 self.mail.counts["malformed"] += 1
                 return
-            self._send(self.mail.frames(self._head(Kind.ANSWER, number), answer), letter.sender, len(answer))
+            frames = self.mail.frames(self._head(Kind.ANSWER, number), answer)
+            if self.solo.messages == before:  # the same answer again, which is no other message
+                self.mail.send(frames, letter.sender)
+            else:
+                self._send(frames, letter.sender, len(answer))
         elif letter.head.kind is Kind.ANSWER and number in self._open:
             offer = self._open[number]
             if offer.partner == partner and self.solo.answered(partner, number, letter.payload):

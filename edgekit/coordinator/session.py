@@ -315,13 +315,15 @@ class Session:
         return member is None or member.nonce != self.nonce
 
     def _is_away(self, agent: str) -> bool:
-        """Whether an agent sends nothing in this epoch: gone, another process now, or behind and waiting."""
+        """Whether an agent sends nothing in this epoch: gone, another process now, or done or behind without it."""
         state, current = self.members.states.get(agent), self.current
         if state is None or current is None or self.members.is_gone(agent):
             return True
         member = current.member(agent)
-        waits = state.status == "behind" and state.epoch >= current.epoch
-        return waits or (member is not None and member.nonce != state.nonce)
+        if member is not None and member.nonce != state.nonce:
+            return True
+        behind = state.status == "behind" and state.epoch >= current.epoch
+        return behind or (state.status == "done" and state.epoch < current.epoch)
 
     def _await_again(self, spec: Spec) -> bool:
         """Wait until a roster takes this agent in anew; False where the run ended before."""

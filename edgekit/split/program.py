@@ -114,13 +114,13 @@ class Program:
 
     def _collect(self, step: int) -> Steps:
         """The mean of all clients' rows, in their order; sent to the others, and returned."""
-        size, rows = self._client_size(), []
+        (size, dtype), rows = self._client_row(), []
         for chain, client in enumerate(self.clients):
             if client == self.me:
                 rows.append(flat(self._client_modules(chain)))
             else:
                 rows.append(
-                    (yield Receive(client, Key("weights", "mine", step, chain=chain), (size,), torch.float32))
+                    (yield Receive(client, Key("weights", "mine", step, chain=chain), (size,), dtype))
                 )
         mean = torch.stack(rows).mean(0)
         for chain, client in enumerate(self.clients):
@@ -151,16 +151,17 @@ class Program:
     def _server_modules(self, chain: int) -> list[nn.Module]:
         return list(self.workers[chain].own)
 
-    def _client_size(self) -> int:
+    def _client_row(self) -> tuple[int, torch.dtype]:
+        """Length and dtype of a client's row, also where this agent holds no client's segments."""
         worker = next(iter(self.workers.values()))
         client = self.clients[worker.chain]
-        modules = [item for item in worker.segments if worker.placement.on[item.index] == client]
-        return sum(tensor.numel() for module in modules for tensor in _floats(module))
+        row = flat([item for item in worker.segments if worker.placement.on[item.index] == client])
+        return len(row), row.dtype
 
 
 def flat(modules: Sequence[nn.Module]) -> torch.Tensor:
-    """Parameters and floating-point buffers as one row."""
-    found = [tensor.detach().reshape(-1).float() for module in modules for tensor in _floats(module)]
+    """Parameters and floating-point buffers as one row, in the dtype that holds them all."""
+    found = [tensor.detach().reshape(-1) for module in modules for tensor in _floats(module)]
     return torch.cat(found) if found else torch.zeros(0)
 
 

@@ -73,6 +73,12 @@ class Outcome:
             assert found, f"nobody said '{pattern}':\n{self.words}"
             self.reasons.append(found[0])
 
+    def assert_counted(self, what: str, *, least: int = 1) -> None:
+        """The lines of the rounds say so, at least so often."""
+        found = self.count(what)
+        assert found >= least, f"{what}: {found}, not {least}"
+        self.reasons.append(f"rounds.jsonl: {what} {found}")
+
     def lost(self, name: str) -> int:
         """Rounds that an agent took no part in."""
         return self.total - len({line["round"] for line in self.rounds[name]})
@@ -86,9 +92,11 @@ class Outcome:
         values = [line[what] for lines in self.rounds.values() for line in lines]
         return sum(len(value) if isinstance(value, list) else value for value in values)
 
-    def dropped(self, reason: str) -> int:
-        """Frames that agents dropped for a reason."""
-        return sum(lines[-1]["dropped"].get(reason, 0) for lines in self.rounds.values() if lines)
+    def assert_dropped(self, reason: str, *, least: int = 1) -> None:
+        """Agents dropped frames for a reason, at least so many."""
+        found = sum(lines[-1]["dropped"].get(reason, 0) for lines in self.rounds.values() if lines)
+        assert found >= least, f"{reason}: {found}, not {least}"
+        self.reasons.append(f"rounds.jsonl: dropped {found}, {reason}")
 
 
 @cache

@@ -30,6 +30,7 @@ def test_a_broker_that_comes_and_goes_is_waited_for_each_time(stage):
             scene.start_broker()
         outcome = scene.finish()
     outcome.assert_held()
+    outcome.assert_said("the link is down", "the link is up")
     assert all(outcome.lost(name) == 0 for name in outcome.rounds)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 pytestmark = pytest.mark.timeout(150)
-LONG = {"rounds": 400}
+LONG = {"rounds": 350}
 
 
 def test_one_that_is_killed_is_taken_in_again(stage):
     with stage(LONG).playing() as scene:
-        scene.until_round(80)
+        scene.until_round(40)
         victim = scene.names[2]
         scene.kill(victim)
         outcome = scene.finish()
@@ -22,7 +22,7 @@ def test_one_that_is_killed_is_taken_in_again(stage):
 
 def test_the_one_that_leads_is_followed_by_the_next(stage):
     with stage(LONG).playing() as scene:
-        scene.until_round(80)
+        scene.until_round(40)
         first, second = scene.names[:2]
         scene.kill(first)
         outcome = scene.finish()
@@ -68,16 +68,18 @@ def test_one_that_is_killed_when_done_is_not_missed(stage):
         scene.kill(victim)
         outcome = scene.finish()
     outcome.assert_held(agents=outcome.last["agents"])
+    outcome.assert_said(f"{victim} was killed")
     assert outcome.last["agents"] >= 3
 
 
 def test_two_at_once_leave_the_others_training(stage):
     with stage(LONG).playing() as scene:
-        scene.until_round(80)
+        scene.until_round(40)
         victims = scene.names[1:3]
         scene.kill(*victims)
         outcome = scene.finish()
     outcome.assert_held()
+    outcome.assert_said(*(f"{victim} was killed" for victim in victims), rf"joined: .*{victims[1]}")
     assert all(outcome.lost(name) == 0 for name in outcome.rounds if name not in victims)
 
 

@@ -31,12 +31,12 @@ def divided(stage, wall, rounds):
 
 
 def test_a_short_partition_is_caught_up_with(stage, wall):
-    with divided(stage, wall, 800).playing() as scene:
+    with divided(stage, wall, 600).playing() as scene:
         scene.until_round(50)
         away = scene.names[3]
         wall.cut()
         scene.act(f"cut off {away}")
-        time.sleep(5)
+        time.sleep(4)
         before = scene.round(scene.names[0])
         wall.heal()
         scene.act("heal")

@@ -21,6 +21,7 @@ def test_a_slow_reader_is_waited_for_and_loses_nothing(stage):
     with stage({"rounds": 60}, tamper=tamper).playing() as scene:
         outcome = scene.finish()
     outcome.assert_held()
+    outcome.assert_counted("waited")
     assert outcome.count("missed") < 10
 
 
@@ -35,6 +36,7 @@ def test_one_that_stops_and_goes_on_catches_up(stage):
         outcome = scene.finish()
     outcome.assert_held()
     assert all(outcome.lost(name) == 0 for name in outcome.rounds if name != slow)
+    outcome.assert_counted("missed")
     assert outcome.longest() < 5.0
 
 
@@ -49,4 +51,5 @@ def test_a_full_queue_at_the_broker_loses_frames_that_are_asked_for_again(stage)
         outcome = scene.finish()
     outcome.assert_held()
     assert all(outcome.lost(name) == 0 for name in outcome.rounds if name != reader)
+    outcome.assert_counted("asked")
     assert max(outcome.peaks.values()) < 500 * MEGABYTE

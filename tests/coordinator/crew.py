@@ -36,7 +36,7 @@ class Crew:
     """What agents do together: `act` runs in a thread of each, and all have ended when a call returns."""
 
     def __init__(self, engines: Sequence[Engine]) -> None:
-        self.engines = {engine.solo.agent: engine for engine in engines}
+        self.engines: dict[int, Any] = {engine.solo.agent: engine for engine in engines}
         self._pool = ThreadPoolExecutor(MOST)
         self.together(lambda engine: engine.mail.open(b"lost"))
 

@@ -42,7 +42,7 @@ def plain() -> ModelObjective:
     return perceptron()[0]
 
 
-def first_rows(objective: ModelObjective, agents: int = AGENTS) -> torch.Tensor:
+def first_rows(objective: Any, agents: int = AGENTS) -> torch.Tensor:
     """The same first model for all [n, P]."""
     model = objective.gradients.model
     return objective.layout.pack(dict(model.named_parameters())).detach().clone().repeat(agents, 1)

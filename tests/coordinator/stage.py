@@ -91,10 +91,10 @@ class Stage:
         self.hub = MemoryHub(run)
         self.said: list[str] = []
         self.ended: dict[str, Any] = {}
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, Any] = {}
         self._threads: list[threading.Thread] = []
         (folder / "keys").mkdir(parents=True, exist_ok=True)
-        self.starter: Starter | None = None
+        self.starter: Any = None
         numbers = range(spec.agents if spec is not None else 0)
         self.made = {number: make_agent(spec, number, DeviceFile()) for number in numbers if spec is not None}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import closing
+from typing import Any
 
 import pytest
 import torch
@@ -124,7 +125,7 @@ def test_local_steps_and_accumulated_gradients_are_the_simulators():
 @pytest.mark.parametrize("algorithm", ["d-psgd", "gradient-tracking", "moshpit"])
 def test_gradients_taken_together_come_out_as_those_of_one(algorithm):
     def vectorized() -> ModelObjective:
-        loop = plain()
+        loop: Any = plain()
         return ModelObjective(
             loop.gradients.model, loop.gradients.loss, loop.samples, loop.sampler, gradients="vmap"
         )
@@ -174,7 +175,7 @@ def answer_all(apart: Crew) -> None:
 @pytest.mark.parametrize("objective", [plain, normalized])
 @pytest.mark.parametrize("algorithm", ["d-psgd", "choco", "gradient-tracking", "sgp", "clique-averaging"])
 def test_who_joins_starts_from_its_sponsors(algorithm, objective):
-    """Five, then eight, then six of them; TwoCliques asks for an even number, so the first are on a ring."""
+    """Four, then eight, then six of them."""
     algorithm = SYNCHRONOUS[algorithm]
     topology = Ring() if algorithm.mixing != "none" else TwoCliques()
     made, own = settings("natural"), objective()

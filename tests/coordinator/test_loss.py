@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -114,7 +115,8 @@ def spells(made: Crew, count: int = 2) -> int:
 
 def faults(made: Crew, what: Faults) -> None:
     for engine in made.engines.values():
-        engine.mail.transport.faults = what
+        transport: Any = engine.mail.transport
+        transport.faults = what
 
 
 @pytest.mark.parametrize("codec", ["raw", "natural"])

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,8 @@ class Job:
 
     def __init__(self, work: Work, code: int) -> None:
         self.work, self._code = work, code
-        self.pids, self.failed, self.killed = {work.me: 1}, {}, False
+        self.pids, self.killed = {work.me: 1}, False
+        self.failed: dict[str, int] = {}
 
     def look(self) -> None:
         pass
@@ -66,20 +68,22 @@ class Machine:
     def __init__(
         self, url: str, folder: Path, me: str = "cam-1", *, role: Role | None = None, **options
     ) -> None:
-        self.role, self.said = role or Role(), []
+        self.role = role or Role()
+        self.said: list[str] = []
         post = Post(url, folder)
         roles = {"train": self.role}
         self.made = Supervisor(me, post, DeviceFile(), folder, roles, say=self.said.append, **options)
         self.ended: list = []
         self._over = False
-        receive = self.made._access.transport.receive
+        transport: Any = self.made._access.transport
+        receive = transport.receive
 
         def interrupted(timeout):
             if self._over:
                 raise KeyboardInterrupt
             return receive(timeout)
 
-        self.made._access.transport.receive = interrupted
+        transport.receive = interrupted
         self._thread = threading.Thread(target=self._be, daemon=True)
         self._thread.start()
 

@@ -122,7 +122,8 @@ def test_who_is_late_is_asked_after_ever_longer_pauses(clock):
 
 
 def test_who_was_never_heard_is_asked_soon_and_the_fastest_no_sooner_than_is_sensible(clock):
-    wait, first = waits(known(a=0.001)), {}
+    wait = waits(known(a=0.001))
+    first: dict[int, float] = {}
     began = clock.now
     while clock.now < began + 0.3:
         clock.now += 0.005

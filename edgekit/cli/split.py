@@ -1,0 +1,235 @@
+"""`edgekit split RUN.yaml`, and `edgekit split plan MODEL`: one network over several agents, and where to cut it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from edgekit.cli.check import shape
+from edgekit.cli.console import say, say_aside, say_json, say_nothing, table
+from edgekit.errors import BadInput
+from edgekit.progress import show_progress
+
+EXAMPLE = """edgekit split split.yaml --out runs/split
+  edgekit split plan resnet8 --device cam=0.2 --device edge=1 --mbps 100 --ms 5"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words that the verb takes."""
+    parser.add_argument(
+        "what", nargs="+", metavar="RUN.yaml | plan MODEL", help="a run to simulate, or a model to cut"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one value"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the output folder (default: runs/TITLE-N)")
+    parser.add_argument(
+        "--device",
+        action="append",
+        default=[],
+        metavar="NAME=SPEED[,WATTS]",
+        help="plan: an agent and how fast it is beside this machine; the first has the input",
+    )
+    parser.add_argument("--data", metavar="NAME", help="plan: take the input shape from this data set")
+    parser.add_argument("--input", type=shape, metavar="C,H,W", help="plan: the shape of one sample")
+    parser.add_argument(
+        "--mbps", type=float, default=100.0, metavar="B", help="plan: bandwidth of the links (default: 100)"
+    )
+    parser.add_argument(
+        "--ms", type=float, default=1.0, metavar="L", help="plan: latency one way (default: 1)"
+    )
+    parser.add_argument(
+        "--aim",
+        choices=["latency", "throughput", "energy"],
+        default="latency",
+        help="plan: what is to be small",
+    )
+    parser.add_argument("--cuts", type=int, metavar="N", help="plan: at most so many")
+    parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="plan: samples a request (default: 1)"
+    )
+    parser.add_argument(
+        "--result-at", metavar="NAME", help="plan: who needs the result (default: whoever makes it)"
+    )
+    parser.add_argument("--inputs-leave", action="store_true", help="plan: the input itself may be sent")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="plan: draw bytes and time over the cuts, to .svg"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--quiet", action="store_true", help="print no progress")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 where the run came to its end, or there is a plan."""
+    if options.what[0] == "plan":
+        return _plan(options)
+    if len(options.what) != 1:
+        raise BadInput("split: it takes one run file, or 'plan MODEL'.")
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    import torch
+
+    from edgekit.journal import new_folder
+    from edgekit.runs.split_file import read_split
+    from edgekit.runs.split_run import SplitRun
+    from edgekit.yaml_lines import write_yaml
+
+    torch.set_num_threads(1)  # the same bits on every machine of a kind
+    tell = say_nothing if options.quiet else say_aside
+    made, document = read_split(options.what[0], overrides=options.overrides)
+    folder = options.out or new_folder(made.title)
+    found = SplitRun(made, document, folder, say=tell)
+    if not options.json:
+        _leaves(found.table)
+    (folder / "run.yaml").write_text(write_yaml(dict(document.value)), encoding="utf-8")
+    with show_progress("silent" if options.quiet else "auto"):
+        summary = found.finish()
+    if options.json:
+        say_json(summary)
+    else:
+        _result(summary)
+        say(f"lines: {folder / 'run.jsonl'}")
+    return 0
+
+
+def _leaves(rows: list[Any]) -> None:
+    """What leaves each device, before anything does."""
+    table(
+        ["from", "to", "what", "name", "shape of a sample", "bytes of a sample"],
+        [
+            (
+                row.sender,
+                row.receiver,
+                row.what,
+                row.name,
+                "x".join(map(str, row.shape)) or "1",
+                f"{row.bytes:,}",
+            )
+            for row in rows
+        ],
+        title="what leaves each device in a step",
+        numbers=["bytes of a sample"],
+    )
+
+
+def _result(summary: dict[str, Any]) -> None:
+    last = summary["last"]
+    virtual = last["virtual_seconds"]
+    told = max(last["distance_correlation"].values(), default=None)
+    table(
+        ["", "steps", last["metric_name"], "test loss", "sent", "virtual seconds", "distance correlation"],
+        [
+            (
+                summary["title"],
+                f"{last['step']:,}",
+                f"{last['metric']:.4f}",
+                f"{last['test_loss']:.4f}",
+                f"{last['bytes_sent']['total'] / 2**20:.1f} MiB",
+                "no links" if virtual is None else f"{virtual:.2f}",
+                "nothing leaves" if told is None else f"{told:.3f}",
+            )
+        ],
+    )
+
+
+def _plan(options: argparse.Namespace) -> int:
+    import torch
+
+    from edgekit.split import plan as planning
+    from edgekit.split.network import Network
+
+    if len(options.what) != 2:
+        raise BadInput("split plan: it takes one model, such as: edgekit split plan resnet8")
+    torch.set_num_threads(1)
+    model, example = _model(options)
+    network = Network(model, example)
+    seconds = planning.measure(network, options.batch)
+    devices = _devices(options.device or ["this-machine=1"], seconds)
+    names = [device.name for device in devices]
+    links = {
+        (one, other): planning.Link(options.mbps, options.ms)
+        for one in names
+        for other in names
+        if one != other
+    }
+    ends = planning.Ends(names[0], options.result_at, options.batch, inputs_leave=options.inputs_leave)
+    best = planning.plan(network, devices, links, ends, aim=options.aim, cuts=options.cuts)
+    rows = sorted(planning.table(network, devices, links, ends), key=lambda found: found.cost(options.aim))
+    if options.plot is not None:
+        _draw(network, seconds, best, options.plot)
+    if options.json:
+        say_json({"best": _as_json(best), "single_cuts": [_as_json(row) for row in rows]})
+        return 0
+    shown = [best, *[row for row in rows if (row.cuts, row.agents) != (best.cuts, best.agents)][:9]]
+    table(
+        ["", "segments", "cut after", "bytes at the cuts", "latency", "slowest stage"],
+        [
+            (
+                "best" if index == 0 else "",
+                " -> ".join(row.agents),
+                ", ".join(row.cuts) or "none",
+                f"{sum(stage.bytes for stage in row.stages):,.0f}",
+                f"{1000 * row.latency:.2f} ms",
+                f"{1000 * row.slowest:.2f} ms",
+            )
+            for index, row in enumerate(shown)
+        ],
+        title=f"{options.what[1]}, batch {options.batch}, {options.mbps:g} Mbit/s, {options.ms:g} ms: by {options.aim}",
+        numbers=["bytes at the cuts", "latency", "slowest stage"],
+    )
+    say(
+        "operations were timed here, and the times scaled by each device's speed: a prediction, not a measurement there"
+    )
+    return 0
+
+
+def _model(options: argparse.Namespace) -> tuple[Any, Any]:
+    """(the model, an example of its inputs)."""
+    from edgekit.cli.check import model_and_example
+
+    words = argparse.Namespace(model=options.what[1], data=options.data, input=options.input)
+    model, example = model_and_example(words)
+    if example is None:
+        raise BadInput(
+            "split plan: an ONNX file cannot be cut here. Name the PyTorch model it was made from."
+        )
+    values = list(example.values()) if isinstance(example, dict) else [example]
+    return model, values[0] if len(values) == 1 else example
+
+
+def _devices(words: list[str], seconds: list[float]) -> list[Any]:
+    from edgekit.split.plan import Device
+
+    made = []
+    for word in words:
+        name, _, rest = word.partition("=")
+        try:
+            numbers = [float(part) for part in rest.split(",")] if rest else [1.0]
+        except ValueError:
+            numbers = []
+        if not name or not 1 <= len(numbers) <= 2 or min(numbers) <= 0:
+            raise BadInput(f"--device {word}: write NAME=SPEED or NAME=SPEED,WATTS, such as cam=0.2,3")
+        made.append(Device.scaled(name, seconds, numbers[0], numbers[1] if len(numbers) == 2 else None))
+    return made
+
+
+def _as_json(found: Any) -> dict[str, Any]:
+    return {
+        "agents": list(found.agents),
+        "cuts": list(found.cuts),
+        "latency_ms": 1000 * found.latency,
+        "slowest_ms": 1000 * found.slowest,
+        "joules": found.joules,
+        "bytes": [stage.bytes for stage in found.stages],
+    }
+
+
+def _draw(network: Any, seconds: list[float], best: Any, path: Path) -> None:
+    from edgekit.report.cuts import cuts_svg
+
+    if path.suffix.lower() != ".svg":
+        raise BadInput(f"--plot: '{path}' is no SVG. Name a file that ends in .svg.")
+    path.write_text(cuts_svg(network, seconds, best), encoding="utf-8")
