@@ -7,7 +7,6 @@ roster when agents are lost, come back, or fall behind. Whoever is lost costs th
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from collections.abc import Callable
@@ -16,35 +15,30 @@ from typing import Any, Final
 
 import numpy as np
 
-from edgekit.coordinator import convene
 from edgekit.coordinator.access import Access
+from edgekit.coordinator.account import Account
 from edgekit.coordinator.async_engine import AsyncEngine
 from edgekit.coordinator.device_file import DeviceFile
-from edgekit.coordinator.documents import LINES, ROSTER, Member, RosterDocument, Spec, State
+from edgekit.coordinator.documents import LINES, Member, RosterDocument, Spec, State
 from edgekit.coordinator.errors import LostQuorum, Stopped
 from edgekit.coordinator.keeper import Keeper
+from edgekit.coordinator.leading import Leading
 from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.members import Members
-from edgekit.coordinator.observer import report_of
 from edgekit.coordinator.peer_engine import PeerEngine
-from edgekit.coordinator.report import Report
 from edgekit.coordinator.writer import Writer
 from edgekit.decentralized.roster import Roster
 from edgekit.decentralized.solo import Solo
 from edgekit.errors import BadInput, EdgekitError
-from edgekit.wire.frame import Head, Kind, frame_key
-from edgekit.wire.transport import STATE, WATCHERS, LinkInfo, Message
+from edgekit.wire.frame import frame_key
+from edgekit.wire.transport import STATE, LinkInfo, Message
 
 Say = Callable[[str], None]
 Engine = PeerEngine | AsyncEngine
 CLAIM: Final = 0.5  # seconds in which another process of the same id would object
 BEAT: Final = 1.0  # seconds between two states while nothing else changes
-LINE_EVERY: Final = 0.2  # seconds between two lines for watchers
-SETTLE: Final = 1.0  # seconds that losses and arrivals are gathered before a roster is written
-REVIVAL: Final = 10.0  # seconds that the others have to come back when all were lost at once
 AHEAD: Final = 3  # rounds, at least, between a roster and the round it holds from
 LINGER: Final = 30.0  # seconds that a finished agent still answers those who are not
-RECENT_LINES: Final = 16
 NUMBERS: Final = "numbers"  # the file of the numbers of documents
 VECTORS: Final = 4  # rows of a model that one message holds, at most
 
@@ -74,24 +68,22 @@ class Session:
         self.writer = Writer(access.transport, access.identity, name, memory=folder / self.me / NUMBERS)
         key = None if access.secret is None else frame_key(access.secret, name)
         self.mail = Mail(access.transport, name, key)
+        self.leading = Leading(self.me, self.members, self.writer, self.say)
         self.status, self._reason, self.opened = "joining", "", False
         self.engine: Engine | None = None
         self.one: Any = None
         self.keeper: Keeper | None = None
         self.current: RosterDocument | None = None
-        self.seconds = 0.0
-        self._losses: list[float] = []
-        self._lines: list[dict[str, Any]] = []
+        self.account: Account | None = None
         self._refuses: int | None = None
         self._denied = False  # another process has this id
-        self._stated = self._shown = 0.0
+        self._stated = 0.0
         self._facts: dict[str, list[float]] = {}
         self._snapshots: tuple[int, ...] = ()
         self._schema = 0
         self._wish: int | None = None
         self._up, self._down_since = True, 0.0
         self._in_round = False
-        self._unsettled: float | None = None
         self._seen_changes = -1
 
     def say(self, line: str) -> None:
@@ -161,6 +153,7 @@ class Session:
     def _prepare(self, spec: Spec) -> None:
         folder = self.folder / spec.name / self.me
         self.keeper = Keeper(folder)
+        self.account = Account(self.me, self.mail, self.writer, self.keeper)
         number = self._known_number(folder)
         self.one = self._make(spec, number)
         self._schema = spec.schema
@@ -200,7 +193,7 @@ class Session:
             if roster is not None:
                 if self._is_over(roster):
                     return False
-                self._revive(spec, roster)
+                self.leading.revive(spec, roster, self._wish or 0)
             if time.monotonic() > until:
                 raise LostQuorum(
                     f"run '{self.name}': no roster took this agent in within {spec.wait:g} s; {self._who()}. Start the "
@@ -233,8 +226,7 @@ class Session:
             engine, self._in_round = self._engine, True
             report = engine.round()
             self._in_round = False
-            self.seconds += report.seconds
-            self._record(report)
+            self._account.round(report, engine.epoch, engine.payload_bytes)
             number = engine.number
             if number % every == 0 or number == last:
                 self._evaluate()
@@ -251,7 +243,7 @@ class Session:
     def _between(self, spec: Spec) -> bool:
         """What must be looked at before a round, almost always nothing; False where the run is over for this agent."""
         members = self.members
-        if members.changes != self._seen_changes or self._unsettled is not None or self._overtaken():
+        if members.changes != self._seen_changes or self.leading.waits or self._overtaken():
             self._seen_changes = members.changes
             self._follow()
             self._keep_quorum(spec)
@@ -365,6 +357,12 @@ class Session:
             self._state("training")
 
     @property
+    def _account(self) -> Account:
+        if self.account is None:
+            raise RuntimeError("no run document yet")
+        return self.account
+
+    @property
     def _kept(self) -> Keeper:
         if self.keeper is None:
             raise RuntimeError("no run document yet")
@@ -376,67 +374,18 @@ class Session:
         return sum(state.status in ("ready", "training", "waiting", "behind", "done") for state in states)
 
     def _lead(self, spec: Spec) -> None:
-        """Write the next roster where this agent leads and one is due."""
-        roster, states = self.members.roster, self.members.states
-        if roster is None or convene.next_writer(roster, states) != self.me:
-            self._unsettled = None
-            return
-        found = self._next(spec, roster)
-        if found is None:
-            self._unsettled = None
-            return
-        if self._unsettled is None:
-            self._unsettled = time.monotonic()
-        if time.monotonic() - self._unsettled < SETTLE:
-            return
-        self._unsettled = None
-        lost = [name for name in convene.gone(roster, states) if found.member(name) is None]
-        joined = [member.id for member in found.members if member.joined]
-        self.say(
-            f"{self.me}: epoch {found.epoch} from round {found.from_round}: {len(found.members)} agents"
-            + (f"; lost: {', '.join(lost)}" if lost else "")
-            + (f"; joined: {', '.join(joined)}" if joined else "")
-        )
-        self.members.roster = found
-        self.writer.publish(ROSTER, found.body())
-        self._follow()
+        """Write the next roster where that is for this agent, and follow it."""
+        if self.engine is not None and self.leading.lead(spec, self._next_round()):
+            self._follow()
 
-    def _revive(self, spec: Spec, roster: RosterDocument) -> None:
-        """Write the roster after all were lost at once, where that is for this agent to do."""
-        states = self.members.states
-        if convene.reviver(spec, roster, states) != self.me:
-            self._unsettled = None
-            return
-        if self._unsettled is None:
-            self._unsettled = time.monotonic()
-        waited = time.monotonic() - self._unsettled
-        if waited < SETTLE:
-            return
-        found = convene.revived_roster(spec, roster, states, writer=self._wish or 0, waited=waited > REVIVAL)
-        if found is not None:
-            self._unsettled = None
-            self.say(
-                f"{self.me}: all were lost: {len(found.members)} agents go on from "
-                + ("the beginning" if found.resume is None else f"the snapshots of round {found.resume}")
-            )
-            self.members.roster = found
-            self.writer.publish(ROSTER, found.body())
-
-    def _next(self, spec: Spec, roster: RosterDocument) -> RosterDocument | None:
-        member = roster.member(self.me)
-        if member is None or self.engine is None:
-            return None
-        pace = self.seconds / max(1, self.engine.number)
-        margin = max(AHEAD, -(-len(roster.members) // 2), int(0.3 / pace) if pace else 0)
+    def _next_round(self) -> int:
+        """From which round on a roster can hold: soon, but after all have heard of it."""
+        engine, count = self._engine, len(self.members.roster.members) if self.members.roster else 0
+        pace = self._account.seconds / max(1, engine.number)
+        margin = max(AHEAD, -(-count // 2), int(0.3 / pace) if pace else 0)
         if self.status == "behind":  # as all are: it goes on where it is
             margin = 0
-        return convene.next_roster(
-            spec,
-            roster,
-            self.members.states,
-            writer=member.number,
-            from_round=min(self.engine.number + margin, max(self.engine.number, self.one.run.rounds - 1)),
-        )
+        return min(engine.number + margin, max(engine.number, self.one.run.rounds - 1))
 
     def _enter(self, roster: RosterDocument, member: Member, *, first: bool = False) -> None:
         """Go on among the agents of a roster."""
@@ -474,9 +423,7 @@ class Session:
         kept = self._kept
         found = kept.load(roster.resume or 0)
         kept.back_to(roster.resume or 0)
-        self._lines = kept.lines()[-RECENT_LINES:]
-        self.seconds = float(found.facts.get("seconds", 0.0))
-        self._losses = [math.inf if loss is None else loss for loss in found.facts.get("losses", [])]
+        self._account.restore(found.facts)
         engine.number = roster.resume or 0
         joined = [place for place, item in enumerate(roster.members) if item.joined]
         same = tuple(found.facts["ids"]) == whole.ids and not joined
@@ -485,7 +432,7 @@ class Session:
         engine.enter(roster.epoch, whole, roster.ids, numbers, joined=joined, exchange=not same)
         if same:
             engine.restore(found)
-        self._publish_lines()
+        self._account.publish()
 
     def _new_engine(self, roster: Roster) -> Engine:
         solo = self.one.solo(roster)
@@ -507,62 +454,8 @@ class Session:
 
     # what is told and kept
 
-    def _record(self, report: Report) -> None:
-        if report.loss is not None:
-            self._losses.append(report.loss)
-        dropped = self.mail.dropped()
-        self._kept.round(report, epoch=self.current.epoch if self.current else 0, dropped=dropped)
-        now = time.monotonic()
-        if now - self._shown > LINE_EVERY:
-            self._shown = now
-            text = (
-                f"{report.round} {report.loss if report.loss is not None else 'nan'} {len(report.mixed)}/"
-                f"{len(report.neighbours)} {report.seconds:.4f} {self._engine.payload_bytes} "
-                f"{report.consensus if report.consensus is not None else 'nan'}"
-            )
-            self.access.transport.send(text.encode(), WATCHERS)
-
     def _evaluate(self) -> None:
-        engine, one = self._engine, self.one
-        scored = one.evaluator.score(engine.model[0], one.objective.buffers.get(one.number))
-        losses, self._losses = self._losses, []
-        draws, gradients = engine.gradients
-        line = {
-            "round": engine.number,
-            "agent": one.number,
-            "id": self.me,
-            "epoch": one.objective.sampler.epochs(one.number, draws),
-            "metric_name": one.evaluator.name,
-            "metric": _finite(scored.metric),
-            "local_metric": _finite(scored.local),
-            "train_loss": _finite(float(np.mean(losses))) if losses else None,
-            "test_loss": _finite(scored.loss),
-            "lr": engine.lr,
-            "gradient_evaluations": gradients,
-            "bytes": engine.payload_bytes,
-            "frame_bytes": self.mail.sent,
-            "messages": engine.messages,
-            "consensus_estimate": _finite(engine.report.consensus),
-            "seconds": round(self.seconds, 4),
-        }
-        self._kept.line(line)
-        if one.run.observe:
-            self._send_model()
-        self._lines = [*self._lines, line][-RECENT_LINES:]
-        self._publish_lines()
-
-    def _send_model(self) -> None:
-        """The model to whoever started the run, beside what the training sends."""
-        engine, one = self._engine, self.one
-        payload = report_of(engine.model[0], one.objective.buffers.get(one.number))
-        epoch = self.current.epoch if self.current else 0
-        head = Head(
-            Kind.REPORT, 0, self.mail.run, epoch, engine.number, sender=one.number, schema=self._spec.schema
-        )
-        self.mail.send(self.mail.frames(head, payload), self.members.starter)
-
-    def _publish_lines(self) -> None:
-        self.writer.publish(LINES, {"lines": self._lines})
+        self._account.evaluate(self._engine, self.one, self.members.starter, self._spec.schema)
 
     def _save_whole(self) -> None:
         """Save at the end; within a round the state is neither that before nor after it: the last snapshot holds."""
@@ -573,7 +466,7 @@ class Session:
         if self.engine is None or self.keeper is None or self.current is None:
             return
         found = self.engine.snapshot()
-        found.facts |= {"seconds": self.seconds, "losses": list(map(_finite, self._losses))}
+        found.facts |= self._account.facts()
         self.keeper.save(found, self.engine.number)
         self._snapshots = self.keeper.snapshots()
 
@@ -654,7 +547,9 @@ class Session:
     def _finish(self, spec: Spec) -> None:
         """Answer those who are not done yet, then go."""
         self._state("done")
-        self.say(f"{self.me}: done, {self._engine.number} rounds in {self.seconds:.2f} s of training")
+        self.say(
+            f"{self.me}: done, {self._engine.number} rounds in {self._account.seconds:.2f} s of training"
+        )
         until = time.monotonic() + LINGER
         while time.monotonic() < until and not self._all_done():
             self._engine.listen(0.05)
@@ -695,7 +590,3 @@ def _roster_of(document: RosterDocument) -> Roster:
         facts.get("histograms"),
         facts.get("proxies"),
     )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from edgekit.coordinator import leading as leading_module
 from edgekit.coordinator import session as module
 from edgekit.coordinator import starter as starter_module
 from edgekit.coordinator.device_file import DeviceFile
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "quick")
 def quick(monkeypatch):
     """What is waited for in a network need not be here."""
     monkeypatch.setattr(module, "CLAIM", 0.1)
-    monkeypatch.setattr(module, "SETTLE", 0.1)
+    monkeypatch.setattr(leading_module, "SETTLE", 0.1)
     monkeypatch.setattr(starter_module, "LOST_FOR", 2.0)
 
 
