@@ -72,7 +72,9 @@ def main(host: str, port: int) -> None:
     """Serve until SIGTERM, or until whoever holds the other end of standard input is gone."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it, who may need it a little longer
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for whoever started it, who may need it a little longer
     asyncio.run(_serve(host, port))
 
 

@@ -29,6 +29,7 @@ from edgekit.split.placement import Placement, Transfer
 from edgekit.split.post import Post
 from edgekit.split.privacy import distance_correlation, nopeek
 from edgekit.split.program import Batches, Program, Rhythm
+from edgekit.split.segment import segments_of
 from edgekit.split.simulate import Simulator
 from edgekit.split.worker import parts
 from edgekit.yaml_lines import Document
@@ -64,7 +65,7 @@ class SplitRun:
         """Run all steps; the summary."""
         run = self.run
         programs = self.programs()
-        posts = {name: Post(run.values, run.gradients, seed=run.seed) for name in programs}
+        posts = {name: self._post(name) for name in programs}
         self.simulator = Simulator(posts, run.links, seen=self._check_seen)
         allowed = self.split.transfers()
         self._allowed = {(row.sender, row.receiver, row.what, row.name) for row in allowed}
@@ -105,6 +106,17 @@ class SplitRun:
         return self.split.programs(
             self.loss, run.optimizer.make, rhythm, self._batches, only=only, penalty=penalty
         )
+
+    def _post(self, agent: str) -> Post:
+        """The codecs of an agent; what is computed from the data gets the run's noise before it leaves."""
+        from_data = [
+            segment
+            for segment in segments_of(self.split.network, self.split.assignment)
+            if any(source < 0 for source in segment.ports.sources.values())
+        ]
+        names = [name for segment in from_data for name in segment.gives]
+        run = self.run
+        return Post(run.values, run.gradients, seed=run.seed, noise=run.privacy.noise, noisy=names)
 
     def _divide(self) -> dict[int, Any]:
         labels = self.arrays.labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from edgekit.codecs.raw import Raw
 from edgekit.decentralized.coding import Residuals
 from edgekit.decentralized.keys import stream
 from edgekit.split.message import Key
+from edgekit.split.privacy import noisy
 
 RAW = Raw()
 
@@ -19,10 +21,20 @@ RAW = Raw()
 class Post:
     """One agent's codecs, with what those that remember keep by value.
 
-    sent: payload bytes so far, by what they were.
+    noise: relative to the deviation of the values named in `noisy`, added before they leave. sent: payload bytes so
+    far, by what they were.
     """
 
-    def __init__(self, values: Codec | None = None, gradients: Codec | None = None, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        values: Codec | None = None,
+        gradients: Codec | None = None,
+        *,
+        seed: int = 0,
+        noise: float = 0.0,
+        noisy: Collection[str] = (),
+    ) -> None:
+        self._noise, self._noisy = noise, frozenset(noisy)
         self._codecs: dict[str, Codec] = {"value": values or RAW, "gradient": gradients or RAW}
         self._residuals, self.seed = Residuals(), seed
         self.sent: dict[str, int] = {}
@@ -58,6 +70,9 @@ class Post:
         return self._codec(key).limit(_spec(count, dtype))
 
     def _coded(self, key: Key, tensor: torch.Tensor) -> bytes:
+        if self._noise and key.what == "value" and key.name in self._noisy:
+            self._count += 1
+            tensor = noisy(tensor.detach(), self._noise, self.seed, key.name, key.chain, self._count)
         codec, row = self._codec(key), tensor.detach().reshape(-1).cpu().numpy()
         spec = _spec(len(row), tensor.dtype)
         if codec.lossless:

@@ -26,7 +26,13 @@ def main() -> int:
     cases = Cases("chaos", 0)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        words = ["tests/chaos", f"--junitxml={report}", f"--basetemp={folder}/runs"]
+        words = [
+            "tests/chaos",
+            f"--junitxml={report}",
+            "-o",
+            "junit_family=xunit1",
+            f"--basetemp={folder}/runs",
+        ]
         if options.smoke:
             words += ["-k", "test_frames_that_come_twice"]
         environment = {**os.environ, "EDGEKIT_CHAOS": "all"}

@@ -18,7 +18,7 @@ def row(acts: Sequence[tuple[float, str]], found: Outcome) -> dict[str, Any]:
         "longest_wait": round(found.longest(), 2),
         "missed": found.count("missed"),
         "late": found.count("late"),
-        "asked": found.count("asked"),
+        "asked_again": found.count("asked"),
         "metric": round(found.metric, 4),
         "undisturbed": round(found.undisturbed, 4),
         "peak_megabytes": round(max(found.peaks.values()) / 1e6) if found.peaks else None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from edgekit.split.message import Key
+from edgekit.split.post import Post
 from edgekit.split.privacy import distance_correlation, noisy, nopeek
 
 
@@ -51,3 +53,16 @@ def test_noise_is_the_same_for_the_same_key_and_as_large_as_asked():
     assert torch.equal(one, noisy(value, 0.5, "cam", 3))
     assert not torch.equal(one, noisy(value, 0.5, "cam", 4))
     assert abs(float((one - value).std() / value.std()) - 0.5) < 0.05
+
+
+def test_only_what_is_computed_from_the_data_gets_noise():
+    post = Post(noise=0.5, noisy={"first"})
+    value = draw(1000).float()
+    kept = post.unpack(Key("value", "later"), post.pack(Key("value", "later"), value), (1000,), torch.float32)
+    gradient = post.pack(Key("gradient", "first"), value)
+    noised = post.unpack(
+        Key("value", "first"), post.pack(Key("value", "first"), value), (1000,), torch.float32
+    )
+    assert torch.equal(kept, value)
+    assert gradient == value.numpy().tobytes()
+    assert 0.4 < float((noised - value).std() / value.std()) < 0.6
