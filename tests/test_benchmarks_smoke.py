@@ -14,10 +14,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekit.broker.mosquitto import find_mosquitto
+from edgekit.errors import BadInput
 from tests.paths import shared
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
-SCRIPTS = ("latency", "zoo_never_slower", "qat_step", "ptq_time", "chain", "decentralized", "wire")
+SCRIPTS = (
+    "latency",
+    "zoo_never_slower",
+    "qat_step",
+    "ptq_time",
+    "chain",
+    "decentralized",
+    "wire",
+    "coordinator",
+)
 
 
 def run(
@@ -151,3 +162,16 @@ def test_chain_runs_and_keeps_its_plan(tmp_path):
     _, other = run("chain", *options, "--width", "32", code=2)
     assert other.stderr.count("\n") == 1
     assert "holds another plan" in other.stderr
+
+
+def test_coordinator():
+    try:
+        find_mosquitto()
+    except BadInput as absent:
+        pytest.skip(str(absent))
+    rows, _ = run("coordinator", "--smoke")
+    check(rows, "coordinator", 2)
+    assert [row["case"] for row in rows] == ["raw", "start"]
+    assert rows[0]["payload_bytes"] == 2 * 4 * 28_938
+    assert rows[0]["edgekit_ms"] > 0 < rows[0]["paho_ms"]
+    assert 0 < rows[1]["seconds"] < 60

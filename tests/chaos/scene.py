@@ -57,6 +57,10 @@ class Scene:
         self._tamper: Tamper = lambda number, post: tamper(number, replace(post, faults=faults))
         self._rig: Rig | None = None
         self._error: BaseException | None = None
+        if faults != LINK:
+            self.acts.append(
+                (0.0, ", ".join(f"{key} {value:g}" for key, value in vars(faults).items() if value))
+            )
         self._over = Event()
         self._thread = Thread(target=self._run, daemon=True)
         self._began = 0.0

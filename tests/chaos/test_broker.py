@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from tests.chaos.heavy import heavy
+
 pytestmark = pytest.mark.timeout(150)
 
 
@@ -21,6 +23,7 @@ def test_a_broker_that_is_killed_in_mid_round_is_waited_for(stage):
     assert sum(outcome.lost(name) > 0 for name in outcome.rounds) <= 1
 
 
+@heavy
 def test_a_broker_that_comes_and_goes_is_waited_for_each_time(stage):
     with stage({"rounds": 300}).playing() as scene:
         for number in (40, 80, 120):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pytest
 
 from edgekit.broker.mosquitto import Listener, Mosquitto
+from tests.chaos.heavy import heavy
 from tests.chaos.wall import Wall
 
 pytestmark = pytest.mark.timeout(200)
@@ -47,7 +47,7 @@ def test_a_short_partition_is_caught_up_with(stage, wall):
     assert all(outcome.lost(name) == 0 for name in outcome.rounds if name != away)
 
 
-@pytest.mark.skipif("EDGEKIT_CHAOS" not in os.environ, reason="takes a minute: run with EDGEKIT_CHAOS=all")
+@heavy
 def test_a_long_partition_ends_in_two_rosters(stage, wall):
     with divided(stage, wall, 2500).playing() as scene:
         scene.until_round(50)

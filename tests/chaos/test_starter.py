@@ -7,6 +7,7 @@ import time
 import pytest
 
 from edgekit.runs.single import read_lines
+from tests.chaos.heavy import heavy
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -26,6 +27,7 @@ def test_agents_go_on_and_the_same_command_finds_them(command):
         assert [line["round"] for line in lines] == list(range(600))  # each once
 
 
+@heavy
 def test_agents_end_the_run_and_the_same_command_gathers_it(command):
     run = command(120)
     run.start()
