@@ -149,7 +149,9 @@ def test_each_listener_has_its_own_rules(tmp_path):
 
 
 @needs_mosquitto
-@pytest.mark.parametrize(("more", "kept"), [((), 1500), (("max_queued_messages 1000",), 1100)])
+@pytest.mark.parametrize(
+    ("more", "kept"), [((), 1500), (("max_queued_messages 1000", "max_inflight_messages 20"), 1100)]
+)
 def test_more_messages_wait_for_who_is_slow_than_mosquitto_keeps_by_itself(tmp_path, more, kept):
     with Mosquitto(folder=tmp_path, more=more) as broker, ExitStack() as stack:
         between = Relay(Address.parse(broker.url).port)
