@@ -7,22 +7,20 @@ difference that the others have made up for already, and the models would run aw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
-import torch
-
+from edgekit.coordinator.engine import Engine
 from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.opening import first_model, graph_of
-from edgekit.coordinator.patience import Deadlines, Patience
+from edgekit.coordinator.patience import Deadlines
 from edgekit.coordinator.report import Report
 from edgekit.coordinator.waits import ASK_AFTER, FIRST_ASK, POLL
 from edgekit.decentralized.async_solo import AsyncSolo
 from edgekit.decentralized.peer import Incoming, Phase
 from edgekit.decentralized.roster import Roster
-from edgekit.decentralized.snapshot import Snapshot
 from edgekit.wire.frame import Head, Kind
 from edgekit.wire.transport import Message
 
@@ -41,28 +39,13 @@ class _Offer:
     times: int = 0
 
 
-class AsyncEngine:
+class AsyncEngine(Engine[AsyncSolo]):
     """Drives an `AsyncSolo` over `Mail`; the same to a run as a `PeerEngine`, but that rounds differ between agents."""
 
     in_step: Final = False
 
-    def __init__(
-        self,
-        solo: AsyncSolo,
-        mail: Mail,
-        deadlines: Deadlines,
-        *,
-        gone: Callable[[str], bool] = lambda agent: False,
-        overtaken: Callable[[], bool] = lambda: False,
-        other: Callable[[Message], None] = lambda message: None,
-        schema: int = 0,
-    ) -> None:
-        self.solo, self.mail, self.patience, self.schema = solo, mail, Patience(deadlines), schema
-        self.gone, self.overtaken, self.other = gone, overtaken, other
-        self.epoch, self.up, self.behind = 0, True, False
-        self.ids: tuple[str, ...] = ()
-        self.payload_bytes, self.messages = 0, 0
-        self.report = Report(0)
+    def __init__(self, solo: AsyncSolo, mail: Mail, deadlines: Deadlines, **how: Any) -> None:
+        super().__init__(solo, mail, deadlines, **how)
         self._open: dict[int, _Offer] = {}
         self._models: dict[str, bytes] = {}
         self._given: dict[str, list[bytes]] = {}  # to who joins: frames by receiver
@@ -75,32 +58,6 @@ class AsyncEngine:
     @number.setter
     def number(self, value: int) -> None:
         self.solo.works = value
-
-    @property
-    def model(self) -> torch.Tensor:
-        """The agent's model [1, P]."""
-        return self.solo.model
-
-    @property
-    def gradients(self) -> tuple[int, int]:
-        """(batches drawn, gradients taken) so far."""
-        return int(self.solo.context.draws[0]), int(self.solo.context.gradients[0])
-
-    @property
-    def lr(self) -> float:
-        """The rate of the last piece of work."""
-        return self.solo.context.lr
-
-    def snapshot(self) -> Snapshot:
-        """All that decides the work to come, but for meetings under way."""
-        found = self.solo.snapshot()
-        found.facts |= {"payload_bytes": self.payload_bytes, "messages_sent": self.messages}
-        return found
-
-    def restore(self, found: Snapshot) -> None:
-        """Go on from a snapshot."""
-        self.solo.restore(found)
-        self.payload_bytes, self.messages = found.facts["payload_bytes"], found.facts["messages_sent"]
 
     def enter(
         self,
@@ -158,11 +115,6 @@ class AsyncEngine:
         waits = (now - offer.sent < usual(self.ids[offer.partner]) for offer in self._open.values())
         return self.up and not self.overtaken() and any(waits)
 
-    def _drain(self) -> None:
-        for _ in range(4 * max(1, len(self.ids))):
-            if not self._take(self.mail.receive(0.0)):
-                return
-
     def _meet(self) -> None:
         met = self.solo.meet()
         if met is None:
@@ -197,10 +149,7 @@ class AsyncEngine:
                 self.mail.send(self.mail.frames(head, offer.payload), self.ids[offer.partner])
 
     def _send(self, frames: list[bytes], to: str, size: int) -> None:
-        self.payload_bytes += size
-        self.messages += 1
-        self.report.payload_bytes += size
-        self.report.messages += 1
+        self._count(1, size)
         self.mail.send(frames, to)
 
     def _head(self, kind: Kind, number: int, *, stream: int = 0) -> Head:

@@ -22,6 +22,7 @@ WRITERS: Final = 8192  # numbers of one epoch counter: the starter's 0, an agent
 LARGEST: Final = sys.float_info.max  # a whole number in JSON has no end
 PRESENT = frozenset({"ready", "training", "behind", "waiting"})
 GONE = frozenset({"lost", "left", "failed"})
+OVER = GONE | {"done"}  # nothing more is done in the run
 STATUSES = PRESENT | GONE | {"joining", "done", "watching"}
 T = TypeVar("T")
 

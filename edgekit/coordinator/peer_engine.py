@@ -7,22 +7,21 @@ for (`Peer.late`), so that the sum over agents stays what it is. A link that is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from time import monotonic
 from typing import Any, Final
 
 import numpy as np
-import torch
 
+from edgekit.coordinator.engine import Engine
 from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.opening import first_copies, first_model, graph_of
-from edgekit.coordinator.patience import Deadlines, Patience
+from edgekit.coordinator.patience import Deadlines
 from edgekit.coordinator.report import Report
 from edgekit.coordinator.store import Store
 from edgekit.coordinator.waits import Waits
 from edgekit.decentralized.peer import KEPT, Incoming, Outgoing, Phase
 from edgekit.decentralized.roster import Roster
-from edgekit.decentralized.snapshot import Snapshot
 from edgekit.decentralized.solo import Solo, Stage
 from edgekit.wire.frame import Head, Kind
 from edgekit.wire.transport import Message
@@ -32,37 +31,16 @@ AHEAD_BYTES: Final = 32 << 20  # of messages for rounds to come
 Key = tuple[int, int]  # round, phase; those before the first of a round are negative
 
 
-class PeerEngine:
-    """Drives a `Solo` over `Mail`.
-
-    ids: the agents of the roster by position; gone(id): whether an agent is known to be lost, and not waited for;
-    overtaken(): whether the others have gone on without this epoch, so that waiting is in vain; other: what becomes of
-    documents and changes of the link.
-    """
+class PeerEngine(Engine[Solo]):
+    """Drives a `Solo` over `Mail`."""
 
     in_step: Final = True  # all agents are in the same round
 
-    def __init__(
-        self,
-        solo: Solo,
-        mail: Mail,
-        deadlines: Deadlines,
-        *,
-        gone: Callable[[str], bool] = lambda agent: False,
-        overtaken: Callable[[], bool] = lambda: False,
-        other: Callable[[Message], None] = lambda message: None,
-        schema: int = 0,
-    ) -> None:
-        self.solo, self.mail, self.patience, self.schema = solo, mail, Patience(deadlines), schema
-        self.gone, self.overtaken, self.other = gone, overtaken, other
-        self.epoch, self.up = 0, True
-        self.ids: tuple[str, ...] = ()
+    def __init__(self, solo: Solo, mail: Mail, deadlines: Deadlines, **how: Any) -> None:
+        super().__init__(solo, mail, deadlines, **how)
         self._numbers: tuple[int, ...] = ()
         self._static = False  # whether all neighbours always are the same
         self._receivers: set[int] = set()
-        self.payload_bytes, self.messages = 0, 0
-        self.report = Report(0)
-        self.behind = False
         self.store = Store(places=4 * KEPT)
         self._boxes: dict[Key, dict[int, bytes]] = {}
         self._ahead: dict[tuple[int, Key], dict[str, bytes]] = {}  # of epochs to come
@@ -80,32 +58,6 @@ class PeerEngine:
     @number.setter
     def number(self, value: int) -> None:
         self.solo.number = value
-
-    @property
-    def model(self) -> torch.Tensor:
-        """The agent's model [1, P]."""
-        return self.solo.model
-
-    @property
-    def gradients(self) -> tuple[int, int]:
-        """(batches drawn, gradients taken) so far."""
-        return int(self.solo.context.draws[0]), int(self.solo.context.gradients[0])
-
-    @property
-    def lr(self) -> float:
-        """The rate of the last round."""
-        return self.solo.context.lr
-
-    def snapshot(self) -> Snapshot:
-        """All that decides the rounds to come, but for messages under way."""
-        found = self.solo.snapshot()
-        found.facts |= {"payload_bytes": self.payload_bytes, "messages": self.messages}
-        return found
-
-    def restore(self, found: Snapshot) -> None:
-        """Go on from a snapshot that was taken among the same agents."""
-        self.solo.restore(found)
-        self.payload_bytes, self.messages = found.facts["payload_bytes"], found.facts["messages"]
 
     def enter(
         self,
@@ -161,12 +113,6 @@ class PeerEngine:
         """Take in what comes, for at most so long, while there is nothing to wait for."""
         self._take(self.mail.receive(timeout))
 
-    def _drain(self) -> None:
-        """Take in what came while a gradient was computed, and no more than that."""
-        for _ in range(4 * max(1, len(self.ids))):
-            if not self._take(self.mail.receive(0.0)):
-                return
-
     def _exchange(self, phase: Phase, kind: Kind = Kind.DATA) -> Incoming:
         """Send what a phase sends; what came of what it expects."""
         key = self._now = (self.number, phase.key)
@@ -214,11 +160,7 @@ class PeerEngine:
         outgoing = phase.outgoing
         if not outgoing:
             return
-        size = sum(map(len, outgoing.values()))
-        self.payload_bytes += size
-        self.messages += len(outgoing)
-        self.report.payload_bytes += size
-        self.report.messages += len(outgoing)
+        self._count(len(outgoing), sum(map(len, outgoing.values())))
         for receiver, frames in self._packed(phase, kind).items():
             self.store.keep((self.epoch, *self._now), receiver, frames)
             self.mail.send(frames, receiver)
@@ -242,7 +184,6 @@ class PeerEngine:
         )
 
     def _take(self, item: Letter | Message | None) -> bool:
-        """Take in one thing; False where there was none."""
         if item is None:
             return False
         if isinstance(item, Message):

@@ -19,7 +19,7 @@ from edgekit.coordinator.access import Access
 from edgekit.coordinator.account import Account
 from edgekit.coordinator.async_engine import AsyncEngine
 from edgekit.coordinator.device_file import DeviceFile
-from edgekit.coordinator.documents import LINES, Member, RosterDocument, Spec, State
+from edgekit.coordinator.documents import LINES, OVER, Member, RosterDocument, Spec, State
 from edgekit.coordinator.errors import LostQuorum, Stopped
 from edgekit.coordinator.keeper import Keeper
 from edgekit.coordinator.leading import Leading
@@ -205,7 +205,7 @@ class Session:
     def _is_over(self, roster: RosterDocument) -> bool:
         others = [member.id for member in roster.members if member.id != self.me]
         states = [self.members.states.get(name) for name in others]
-        over = [state is None or state.status in ("done", "lost", "left", "failed") for state in states]
+        over = [state is None or state.status in OVER for state in states]
         return all(over) and any(state is not None and state.status == "done" for state in states)
 
     def _who(self) -> str:
@@ -568,15 +568,14 @@ class Session:
         if isinstance(self.engine, AsyncEngine) and not self.engine.idle:
             return False
         return all(
-            (state := states.get(member.id)) is None or state.status in ("done", "lost", "left", "failed")
-            for member in roster.members
+            (state := states.get(member.id)) is None or state.status in OVER for member in roster.members
         )
 
     def _leave(self, status: str, reason: str) -> None:
         if self._denied or self.members.spec is None:
             self.writer.publish(
                 STATE, None
-            )  # whoever has this id keeps it; where there is no run, nothing is left
+            )  # whoever has this id keeps it; without a run nothing is left behind
             return
         if reason:
             self.say(f"{self.me}: {status}: {reason}")

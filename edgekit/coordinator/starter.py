@@ -12,7 +12,7 @@ from typing import Final
 
 from edgekit.coordinator import convene
 from edgekit.coordinator.access import Access
-from edgekit.coordinator.documents import GONE, ROSTER, SPEC, STOP, RosterDocument, Spec, State
+from edgekit.coordinator.documents import OVER, ROSTER, SPEC, STOP, RosterDocument, Spec, State
 from edgekit.coordinator.errors import LostQuorum, Stopped
 from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.members import Members
@@ -221,7 +221,7 @@ class Starter:
             )
         now = time.monotonic()
         self._silent = self._silent or now
-        if now - self._silent > max(LOST_FOR, 0.0):
+        if now - self._silent > LOST_FOR:
             reasons = sorted({state.reason for state in states if state is not None and state.reason})
             raise LostQuorum(
                 f"run '{self.spec.name}' has no live agent any more ({'; '.join(reasons) or 'all were lost'}). Their "
@@ -237,4 +237,4 @@ class Starter:
 
     def _is_live(self, name: str) -> bool:
         state = self.members.states.get(name)
-        return state is not None and state.status not in GONE and state.status not in ("done", "watching")
+        return state is not None and state.status not in OVER and state.status != "watching"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ from edgekit.testing.decentralized_sample import AGENTS, still
 from edgekit.wire.faults import Faults, FaultyTransport
 from edgekit.wire.frame import Head, Kind, pack, run_hash, unpack
 from edgekit.wire.memory import MemoryHub, MemoryTransport
-from edgekit.wire.transport import LinkInfo, Message, Transport
+from edgekit.wire.transport import Message, Transport
 from tests.coordinator.crew import KEY, PATIENT, Crew, crew, solos
 from tests.coordinator.samples import settings
 from tests.decentralized.problems import least_squares, random
@@ -34,30 +34,12 @@ ALL = Roster.of(AGENTS)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class Deaf:
-    """A transport that does not hear frames for which `lost(head)` holds."""
+class Deaf(FaultyTransport):
+    """A transport that does not hear frames for which `lost(head)` holds, and does them no other harm."""
 
     def __init__(self, inner: Transport, lost: Callable[[Head], bool]) -> None:
-        self.inner, self.lost = inner, lost
-
-    @property
-    def me(self) -> str:
-        return self.inner.me
-
-    def open(self, will: bytes) -> LinkInfo:
-        return self.inner.open(will)
-
-    def listen(self, senders: Collection[str], *, lines: bool = False) -> None:
-        self.inner.listen(senders, lines=lines)
-
-    def send(self, payload: bytes, to: str | None = None) -> bool:
-        return self.inner.send(payload, to)
-
-    def publish(self, name: str, document: bytes | None) -> None:
-        self.inner.publish(name, document)
-
-    def close(self) -> None:
-        self.inner.close()
+        super().__init__(inner, Faults(), seed=0)
+        self.lost = lost
 
     def receive(self, timeout: float) -> Message | None:
         message = self.inner.receive(timeout)
