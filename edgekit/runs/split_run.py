@@ -29,7 +29,6 @@ from edgekit.split.placement import Placement, Transfer
 from edgekit.split.post import Post
 from edgekit.split.privacy import distance_correlation, nopeek
 from edgekit.split.program import Batches, Program, Rhythm
-from edgekit.split.segment import segments_of
 from edgekit.split.simulate import Simulator
 from edgekit.split.worker import parts
 from edgekit.yaml_lines import Document
@@ -111,7 +110,7 @@ class SplitRun:
         """The codecs of an agent; what is computed from the data gets the run's noise before it leaves."""
         from_data = [
             segment
-            for segment in segments_of(self.split.network, self.split.assignment)
+            for segment in self.split.segments
             if any(source < 0 for source in segment.ports.sources.values())
         ]
         names = [name for segment in from_data for name in segment.gives]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from torch import nn
 from edgekit.errors import BadInput
 from edgekit.split.network import Network
 from edgekit.split.placement import Placement, Transfer, transfers
-from edgekit.split.program import Batches, Mode, Program, Rhythm
+from edgekit.split.program import Batches, Mode, Program, Rhythm, flat
 from edgekit.split.segment import Segment, segments_of
 from edgekit.split.worker import Loss, Penalty, Worker
 
@@ -34,6 +35,11 @@ class Split:
     clients: tuple[str, ...]
     mode: Mode = "sequential"
     averager: str | None = None
+
+    @cached_property
+    def segments(self) -> list[Segment]:
+        """The network's own, in the order of computation."""
+        return segments_of(self.network, self.assignment)
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -62,9 +68,8 @@ class Split:
                 f"placement: {len(self.clients)} clients, but none has a place. Write 'client' where each "
                 "stands."
             )
-        segments = segments_of(self.network, self.assignment)
         for chain in range(len(self.clients)):
-            self.placed(chain).check(self.network, segments)
+            self.placed(chain).check(self.network, self.segments)
         norms = [
             part for part in self.network.model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)
         ]
@@ -77,20 +82,19 @@ class Split:
 
     def transfers(self) -> list[Transfer]:
         """What leaves each device in a step, of all chains, and the weights in between."""
-        segments = segments_of(self.network, self.assignment)
         rows = [
             row
             for chain in range(len(self.clients))
-            for row in transfers(self.network, segments, self.placed(chain))
+            for row in transfers(self.network, self.segments, self.placed(chain))
         ]
-        return rows + self._weights(segments)
+        return rows + self._weights()
 
-    def _weights(self, segments: Sequence[Segment]) -> list[Transfer]:
+    def _weights(self) -> list[Transfer]:
         if len(self.clients) < 2:
             return []
-        own = [segment for segment in segments if self.placement.on[segment.index] == CLIENT]
-        count = sum(tensor.numel() for part in own for tensor in (*part.parameters(), *part.buffers()))
-        row = lambda giver, taker: Transfer(giver, taker, "weights", "segments", (count,), 4 * count, -1, -1)  # noqa: E731
+        sent = flat([segment for segment in self.segments if self.placement.on[segment.index] == CLIENT])
+        shape, size = (len(sent),), sent.nbytes
+        row = lambda giver, taker: Transfer(giver, taker, "weights", "segments", shape, size, -1, -1)  # noqa: E731
         if self.mode == "sequential":
             return [row(one, self.clients[(i + 1) % len(self.clients)]) for i, one in enumerate(self.clients)]
         averager = self.averager or self.clients[0]
@@ -119,9 +123,7 @@ class Split:
 
     def _segments(self, chain: int) -> list[Segment]:
         """The segments of a chain: the first chain's are the network's own; others copy what is not shared."""
-        if chain == 0:
-            return segments_of(self.network, self.assignment)
-        return copy.deepcopy(segments_of(self.network, self.assignment))
+        return self.segments if chain == 0 else copy.deepcopy(self.segments)
 
     def _workers(
         self,
@@ -148,9 +150,8 @@ class Split:
                 value for segment in worker.own for value in segment.parameters() if value.requires_grad
             ]
             key = tuple(map(id, parameters))
-            if parameters:
-                worker.optimizer = (
-                    made.setdefault(key, optimizer(parameters)) if key not in made else made[key]
-                )
+            if parameters and key not in made:
+                made[key] = optimizer(parameters)
+            worker.optimizer = made.get(key)
             found[chain] = worker
         return found

@@ -88,9 +88,9 @@ class Program:
         giver, taker = self.clients[now], self.clients[after]
         key = Key("weights", "turn", step, chain=after)
         if self.me == giver:
-            yield Send(taker, key, flat(self._client_modules(now)))
+            yield Send(taker, key, flat(self._modules(now)))
         if self.me == taker:
-            mine = self._client_modules(after)
+            mine = self._modules(after)
             row = flat(mine)
             load(mine, (yield Receive(giver, key, tuple(row.shape), row.dtype)))
 
@@ -102,10 +102,10 @@ class Program:
         collects = self.me == self._averager
         for chain in () if collects else own:
             key = Key("weights", "mine", step, chain=chain)
-            yield Send(self._averager, key, flat(self._client_modules(chain)))
+            yield Send(self._averager, key, flat(self._modules(chain)))
         mean = (yield from self._collect(step)) if collects else None
         for chain in own:
-            mine = self._client_modules(chain)
+            mine = self._modules(chain)
             if mean is None:
                 row, key = flat(mine), Key("weights", "mean", step, chain=chain)
                 load(mine, (yield Receive(self._averager, key, tuple(row.shape), row.dtype)))
@@ -117,7 +117,7 @@ class Program:
         (size, dtype), rows = self._client_row(), []
         for chain, client in enumerate(self.clients):
             if client == self.me:
-                rows.append(flat(self._client_modules(chain)))
+                rows.append(flat(self._modules(chain)))
             else:
                 rows.append(
                     (yield Receive(client, Key("weights", "mine", step, chain=chain), (size,), dtype))
@@ -130,14 +130,10 @@ class Program:
 
     def _average_copies(self) -> None:
         """Segments of different chains that this agent holds beside its own data become their mean."""
-        held = [self._server_modules(chain) for chain in self.workers if self.clients[chain] != self.me]
+        held = [self._modules(chain) for chain in self.workers if self.clients[chain] != self.me]
         if len(held) < 2:
             return
-        rows = [flat(modules) for modules in held]
-        mean = rows[0].clone()
-        for row in rows[1:]:
-            mean.add_(row)
-        mean.div_(len(rows))
+        mean = torch.stack([flat(modules) for modules in held]).mean(0)
         for modules in held:
             load(modules, mean)
 
@@ -145,10 +141,8 @@ class Program:
     def _averager(self) -> str:
         return self.averager or self.clients[0]
 
-    def _client_modules(self, chain: int) -> list[nn.Module]:
-        return list(self.workers[chain].own)
-
-    def _server_modules(self, chain: int) -> list[nn.Module]:
+    def _modules(self, chain: int) -> list[nn.Module]:
+        """The segments of a chain that this agent holds."""
         return list(self.workers[chain].own)
 
     def _client_row(self) -> tuple[int, torch.dtype]:
