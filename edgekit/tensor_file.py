@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,21 @@ def encode(tensors: dict[str, torch.Tensor]) -> bytes:
         return save(tensors)
     except (SafetensorError, ValueError, KeyError) as error:
         raise BadInput(f"container: a tensor cannot be stored: {error}. Use dense tensors.") from error
+
+
+def write(path: Path, tensors: Mapping[str, torch.Tensor], what: str, advice: str) -> None:
+    """Write a safetensors file whole or not at all; BadInput, which ends with the advice, where there is no room."""
+    temporary = path.with_suffix(".tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(encode({name: value.cpu().contiguous() for name, value in tensors.items()}))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        reason = error.strerror or error
+        raise BadInput(f"{path}: the {what} cannot be written: {reason}. {advice}") from error
 
 
 def read(path: Path) -> dict[str, torch.Tensor]:

@@ -65,23 +65,9 @@ class Keeper:
     def save(self, found: Snapshot, round: int) -> None:
         """Keep a snapshot, and drop the older ones."""
         tensors = self.folder / f"snapshot-{round}.safetensors"
-        temporary = tensors.with_suffix(".tmp")
-        try:
-            with open(temporary, "wb") as file:
-                file.write(
-                    tensor_file.encode(
-                        {key: value.cpu().contiguous() for key, value in found.tensors.items()}
-                    )
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, tensors)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise BadInput(
-                f"{tensors}: the snapshot cannot be written: {error.strerror or error}. Free space there; the snapshot "
-                "before is kept."
-            ) from error
+        tensor_file.write(
+            tensors, found.tensors, "snapshot", "Free space there; the snapshot before is kept."
+        )
         write_json(tensors.with_suffix(".json"), found.facts)  # says that the tensors are whole
         for old in self.snapshots()[:-KEPT]:
             self.drop(old)

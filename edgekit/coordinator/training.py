@@ -26,6 +26,7 @@ from edgekit.coordinator.writer import Writer
 from edgekit.errors import BadInput
 from edgekit.runs.assemble import assemble
 from edgekit.runs.simulate import Simulation
+from edgekit.runs.single import read_lines
 from edgekit.runs.study import Cell, Study
 from edgekit.runs.task import Task, cached_arrays
 from edgekit.wire.credentials import Credentials
@@ -218,7 +219,7 @@ class Training(Simulation):
             offer.close()
         starter.close()  # agents wait for that: from here on nothing is asked of them
         local.join(10.0)
-        lines = _lines(starter.merge.folder)
+        lines = read_lines(starter.merge.folder)
         if not lines:
             raise BadInput(f"run {run}: no agent reported anything. Look at {starter.merge.folder / AGENTS}.")
         (starter.merge.folder / "done").touch()
@@ -329,14 +330,8 @@ def _embedded(folder: Path) -> Any:
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
-    lines = _lines(folder)
+    lines = read_lines(folder)
     return lines[-1] if lines and (folder / "done").exists() else None
-
-
-def _lines(folder: Path) -> list[dict[str, Any]]:
-    from edgekit.runs.single import read_lines
-
-    return read_lines(folder)
 
 
 def _word(text: str) -> str:

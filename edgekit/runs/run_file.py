@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit import registry, settings
-from edgekit.errors import BadInput, did_you_mean
-from edgekit.overrides import override
-from edgekit.paths import absolute, relative
+from edgekit.errors import BadInput
+from edgekit.paths import relative
 from edgekit.runs.named import make, split_name
-from edgekit.yaml_lines import Document, read_yaml, write_yaml
+from edgekit.runs.plain import parse_plain
+from edgekit.yaml_lines import Document, write_yaml
 
 if TYPE_CHECKING:
     from edgekit.codecs.codec import Codec
@@ -135,21 +134,14 @@ def read_run(path: str | Path, *, overrides: Sequence[str] = ()) -> Document:
 
 def parse_document(text: str, *, source: str = "run.yaml", overrides: Sequence[str] = ()) -> Document:
     """As `read_run`, from text; relative paths start from the folder of `source`."""
-    document = read_yaml(text, source=source)
-    if not isinstance(document.value, dict):
-        raise document.error((), "a run file is a mapping, such as 'algorithm: d-psgd'.")
-    for item in overrides:
-        override(document, item)
-    folder = Path(source).resolve().parent
-    document.value = absolute(document.value, folder)
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-    for key in document.value:
-        if key not in known_keys():
-            raise document.error(
-                (key,), f"'{key}' is no part of a run file. {did_you_mean(str(key), known_keys())}"
-            )
-    return document
+    return parse_plain(
+        text,
+        source=source,
+        overrides=overrides,
+        keys=known_keys(),
+        kind="run file",
+        sample="algorithm: d-psgd",
+    )
 
 
 def build_run(values: Mapping[str, Any], document: Document) -> RunFile:

@@ -27,6 +27,7 @@ from edgekit.runs.line import Line, Traffic
 Say = Callable[[str], None]
 LINES, FACTS, PARTITION = "run.jsonl", "checkpoint.json", "partition.npz"
 CHECKPOINT_SECONDS = 30.0
+ADVICE = "Free space there, or choose another --out; the lines so far are kept."
 
 
 class SingleRun:
@@ -140,7 +141,7 @@ class SingleRun:
             return
         found = self.engine.snapshot()
         name = f"checkpoint-{self.engine.number}.safetensors"
-        _write(self.folder / name, {key: value.cpu().contiguous() for key, value in found.tensors.items()})
+        tensor_file.write(self.folder / name, found.tensors, "checkpoint", ADVICE)
         facts = {
             **found.facts,
             "file": name,
@@ -188,19 +189,6 @@ def _consensus(models: torch.Tensor) -> float:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _write(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.write_bytes(tensor_file.encode(tensors))
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise BadInput(
-            f"{path}: the checkpoint cannot be written: {error.strerror or error}. Free space there, or choose another "
-            "--out; the lines so far are kept."
-        ) from error
 
 
 def read_lines(folder: Path) -> list[dict[str, Any]]:

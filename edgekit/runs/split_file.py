@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any, Literal
 from edgekit import registry, settings
 from edgekit.codecs.codec import Codec
 from edgekit.errors import BadInput, did_you_mean
-from edgekit.overrides import override
-from edgekit.paths import absolute
 from edgekit.runs.named import make, split_name
+from edgekit.runs.plain import parse_plain
 from edgekit.split.simulate import Wires
-from edgekit.yaml_lines import Document, read_yaml
+from edgekit.yaml_lines import Document
 
 
 @dataclass(frozen=True)
@@ -176,18 +174,9 @@ def parse_split(
     text: str, *, source: str = "split.yaml", overrides: Sequence[str] = ()
 ) -> tuple[SplitFile, Document]:
     """As `read_split`, from text; relative paths start from the folder of `source`."""
-    document = read_yaml(text, source=source)
-    if not isinstance(document.value, dict):
-        raise document.error((), "a run file is a mapping, such as 'model: resnet8'.")
-    for item in overrides:
-        override(document, item)
-    folder = Path(source).resolve().parent
-    document.value = absolute(document.value, folder)
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))
-    for key in document.value:
-        if key not in KEYS:
-            raise document.error((key,), f"'{key}' is no part of a split run. {did_you_mean(str(key), KEYS)}")
+    document = parse_plain(
+        text, source=source, overrides=overrides, keys=KEYS, kind="split run", sample="model: resnet8"
+    )
     return build_split(document.value, document), document
 
 
