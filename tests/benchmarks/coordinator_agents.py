@@ -72,10 +72,18 @@ def network() -> Any:
     from edgekit.decentralized.model_objective import ModelObjective
     from edgekit.decentralized.sampler import Sampler
     from edgekit.decentralized.samples import Samples
-    from edgekit.registry import models
 
     torch.manual_seed(0)
-    model = models.get("gn_lenet")(in_channels=1, image_size=28, width=8)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 16, 5, padding=2),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(16, 32, 5, padding=2),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(1568, 10),
+    )
     x, y = torch.randn(512, 1, 28, 28), torch.randint(0, 10, (512,))
     sampler = Sampler({agent: np.arange(512) for agent in range(64)}, BATCH, 0)
     loss = torch.nn.functional.cross_entropy
