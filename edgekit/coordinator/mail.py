@@ -50,6 +50,7 @@ class Mail:
         """No message is longer than this, and so many agents may be sending one, and the next, at a time."""
         self._assembler.limit = longest
         self._assembler.memory = max(MEMORY, 2 * longest * max(1, senders))
+        self.transport.make_room(self._assembler.memory)
 
     def listen(self, senders: Collection[str]) -> None:
         """Hear what these agents send to all."""

@@ -11,5 +11,4 @@ import edgekit.runs.run_file
 import edgekit.runs.task
 import edgekit.zoo.source
 
-torch.set_num_threads(1)
 __all__ = ["edgekit", "torch"]

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ Rows = torch.Tensor
 Outgoing = dict[int, bytes]
 Incoming = dict[int, bytes]
 Coded = list[tuple[Codec, RowSpec]]
+BLOCK: Final = 1 << 17  # values
 _NO_RANDOM: Any = np.random.default_rng(0)  # for codecs that draw nothing
 PHASES = 2  # at most, of one exchange
 KEPT = 8  # rounds after which what was missed is given up
@@ -331,8 +332,7 @@ class Peer:
 
     def _measure(self, own: Rows, rows: list[Rows]) -> None:
         if rows:
-            gaps = [row - own for row in rows]
-            self.spread = sum(float(torch.dot(gap, gap)) for gap in gaps) / len(gaps)
+            self.spread = sum(_distance(row, own) for row in rows) / len(rows)
 
     def _decoded(self, sender: int, message: bytes, coded: Coded) -> list[Rows] | None:
         """The rows of a message; None where it makes no sense, which is counted."""
@@ -367,6 +367,12 @@ class Peer:
         if width == self.layout.size:
             return self.layout.spec(rows.dtype)
         return RowSpec(width, str(rows.dtype).removeprefix("torch."))
+
+
+def _distance(one: Rows, other: Rows) -> float:
+    """|one - other|^2, in blocks that stay in the cache: no temporary row of a large model."""
+    pairs = zip(one.split(BLOCK), other.split(BLOCK), strict=True)
+    return sum(float(torch.dot(gap, gap)) for gap in (a - b for a, b in pairs))
 
 
 def _there(

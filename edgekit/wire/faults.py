@@ -68,6 +68,10 @@ class FaultyTransport:
         """Listen by the other."""
         self.inner.listen(senders, lines=lines)
 
+    def make_room(self, size: int) -> None:
+        """Make it in the other."""
+        self.inner.make_room(size)
+
     def send(self, payload: bytes, to: str | None = None) -> bool:
         """Send by the other, unharmed: frames are harmed where they come in."""
         return self.inner.send(payload, to)

@@ -89,6 +89,10 @@ class Loop:
                 self._wanted = topics - frozenset(denied)
                 raise refusal.forbidden(self._ends.address, self._ends.topics.me, f"hear {denied[0]}")
 
+    def make_room(self, size: int) -> None:
+        """Let so many bytes of frames wait to be read."""
+        self._room = self.inbox.limit = max(self._room, size)
+
     def raise_refusal(self) -> None:
         """Say once that the broker did not take something."""
         if self._refusal is not None:

@@ -155,6 +155,10 @@ class MemoryTransport:
         with self._hub.lock:
             self._senders, self._watches = frozenset(senders), lines
 
+    def make_room(self, size: int) -> None:
+        """Let so many bytes wait."""
+        self._inbox.limit = max(self._inbox.limit, size)
+
     def send(self, payload: bytes, to: str | None = None) -> bool:
         """Deliver at once, so that nothing is ever under way."""
         if len(payload) > self._hub.info.largest:

@@ -71,6 +71,10 @@ class MqttTransport:
         """Hear these, from the next frame on; LinkError where the broker denies it."""
         self._loop.listen(self._topics.listen(senders, lines=lines))
 
+    def make_room(self, size: int) -> None:
+        """Let so many bytes wait, over this link and the next."""
+        self._loop.make_room(size)
+
     def send(self, payload: bytes, to: str | None = None) -> bool:
         """Hand a frame or a line to the loop; LinkError where the broker did not take an earlier one."""
         if len(payload) > self._largest:

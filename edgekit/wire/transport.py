@@ -74,6 +74,10 @@ class Transport(Protocol):
         """Receive what these agents send to all, and no one else's; with `lines` also everyone's lines."""
         ...
 
+    def make_room(self, size: int) -> None:
+        """Let so many bytes of frames wait to be read, where fewer could."""
+        ...
+
     def send(self, payload: bytes, to: str | None = None) -> bool:
         """Send a frame to all who listen, or to one agent, or a line to WATCHERS; False where the link is down.
 
