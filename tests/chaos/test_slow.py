@@ -49,7 +49,7 @@ def test_a_full_queue_at_the_broker_loses_frames_that_are_asked_for_again(stage)
         time.sleep(3)
         scene.thaw(reader)
         outcome = scene.finish()
-    outcome.assert_held()
+    outcome.assert_held(bound=0.08)  # the reader, and a quarter of the data, is away for half of the rounds
     assert all(outcome.lost(name) == 0 for name in outcome.rounds if name != reader)
     outcome.assert_counted("asked")
     assert max(outcome.peaks.values()) < 500 * MEGABYTE
