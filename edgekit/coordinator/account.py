@@ -18,7 +18,7 @@ from edgekit.wire.frame import Head, Kind
 from edgekit.wire.transport import WATCHERS
 
 LINE_EVERY: Final = 0.2  # seconds between two lines for watchers
-RECENT: Final = 16  # evaluations in the document that others read
+RECENT: Final = 64  # evaluations in the document that others read, so many may pass while nobody does
 
 
 class Account:
