@@ -208,9 +208,12 @@ def _canonical(value: Any) -> bytes:
 
 def _bytes(text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        found = base64.b64decode(text, validate=True)
     except ValueError:
-        raise _Refused("a part of it is not base64.") from None
+        found = None
+    if found is None or base64.b64encode(found).decode() != text:  # the last character has bits that say nothing
+        raise _Refused("a part of it is not base64.")
+    return found
 
 
 def _depth(value: Any) -> int:

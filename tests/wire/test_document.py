@@ -51,6 +51,16 @@ def text(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
+def test_bits_that_say_nothing_are_refused():
+    """Of the last characters of base64 only some bits count: another text would be the same bytes."""
+    key = json.loads(sealed())["key"]
+    stem, last = key.rstrip("=")[:-1], key.rstrip("=")[-1]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    other = stem + alphabet[alphabet.index(last) ^ 1] + "=" * (len(key) - len(key.rstrip("=")))
+    assert key.endswith("=") and base64.b64decode(other) == base64.b64decode(key)
+    refused(changed(sealed(), key=other), "not base64")
+
+
 def test_what_is_sealed_opens():
     assert Trust("demo").open(sealed(), "cam-1", "state") == BODY
 
