@@ -16,6 +16,7 @@ from edgekit.decentralized import coding
 from edgekit.decentralized.algorithm import AsyncAlgorithm, State
 from edgekit.decentralized.coding import Residuals
 from edgekit.decentralized.context import Context
+from edgekit.decentralized.gossip import squared_distance
 from edgekit.decentralized.keys import stream
 from edgekit.decentralized.objective import Objective
 from edgekit.decentralized.roster import Roster
@@ -189,7 +190,7 @@ class AsyncSolo:
             return None
 
     def _measure(self, theirs: Rows, own: Rows) -> None:
-        self.spread = float((theirs - own).square().sum())
+        self.spread = squared_distance(theirs, own)
 
     def _absent(self) -> bool:
         rate = self.settings.absence.rate

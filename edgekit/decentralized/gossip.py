@@ -7,12 +7,14 @@ same row averaged alone on a device are the same bits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 
 from edgekit.decentralized.mixing import Mixing
 
 Rows = torch.Tensor
+BLOCK: Final = 1 << 17  # values that stay in the cache
 
 
 def accumulate(terms: Sequence[Rows], weights: Sequence[float], out: Rows) -> Rows:
@@ -23,6 +25,12 @@ def accumulate(terms: Sequence[Rows], weights: Sequence[float], out: Rows) -> Ro
     for term, weight in zip(terms[1:], weights[1:], strict=True):
         out.add_(term, alpha=weight)
     return out
+
+
+def squared_distance(one: Rows, other: Rows) -> float:
+    """|one - other|^2 of two rows [P], block by block: no temporary row of a large model."""
+    pairs = zip(one.split(BLOCK), other.split(BLOCK), strict=True)
+    return sum(float(torch.dot(gap, gap)) for gap in (a - b for a, b in pairs))
 
 
 class Gossip:

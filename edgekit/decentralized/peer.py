@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from edgekit.codecs.codec import BadPayload, Codec, RowSpec
 from edgekit.decentralized import coding
 from edgekit.decentralized.coding import Residuals
 from edgekit.decentralized.exchange import Edges, Group, Heard, Mix, Mixed, Publish, Reply, Request
-from edgekit.decentralized.gossip import accumulate, mean_rows
+from edgekit.decentralized.gossip import accumulate, mean_rows, squared_distance
 from edgekit.decentralized.layout import Layout
 from edgekit.decentralized.mixing import Mixing
 from edgekit.decentralized.rounds import Round
@@ -38,7 +38,6 @@ Rows = torch.Tensor
 Outgoing = dict[int, bytes]
 Incoming = dict[int, bytes]
 Coded = list[tuple[Codec, RowSpec]]
-BLOCK: Final = 1 << 17  # values
 _NO_RANDOM: Any = np.random.default_rng(0)  # for codecs that draw nothing
 PHASES = 2  # at most, of one exchange
 KEPT = 8  # rounds after which what was missed is given up
@@ -332,7 +331,7 @@ class Peer:
 
     def _measure(self, own: Rows, rows: list[Rows]) -> None:
         if rows:
-            self.spread = sum(_distance(row, own) for row in rows) / len(rows)
+            self.spread = sum(squared_distance(row, own) for row in rows) / len(rows)
 
     def _decoded(self, sender: int, message: bytes, coded: Coded) -> list[Rows] | None:
         """The rows of a message; None where it makes no sense, which is counted."""
@@ -367,12 +366,6 @@ class Peer:
         if width == self.layout.size:
             return self.layout.spec(rows.dtype)
         return RowSpec(width, str(rows.dtype).removeprefix("torch."))
-
-
-def _distance(one: Rows, other: Rows) -> float:
-    """|one - other|^2, in blocks that stay in the cache: no temporary row of a large model."""
-    pairs = zip(one.split(BLOCK), other.split(BLOCK), strict=True)
-    return sum(float(torch.dot(gap, gap)) for gap in (a - b for a, b in pairs))
 
 
 def _there(

@@ -20,6 +20,7 @@ LARGE = 16 << 20  # bytes; a link that carries more is not asked to
 SMALLEST = 1024  # bytes that any link must carry in one piece
 WHOLE = 4_000_000  # bytes of a message in chunks
 FLOOD = 256 << 20  # bytes sent to who does not read
+ROOM = 96 << 20  # bytes that who made room for them has kept
 
 
 def check_transport(
@@ -53,6 +54,7 @@ def check_transport(
             ("waits as long as it is told, no longer", lambda: _timeout(kit)),
             ("a message in chunks arrives whole", lambda: _chunks(kit)),
             ("who does not read loses its oldest frames, never documents", lambda: _slow(kit)),
+            ("who made room loses nothing of so much", lambda: _room(kit)),
             ("heals after the broker was restarted", lambda: _restart(kit, restart)),
         ]
     )
@@ -288,6 +290,21 @@ def _slow(kit: Kit) -> str:
         missing = 20 - len(documents_of(heard, sender))
         need(missing == 0, f"{missing} of 20 documents are missing")
     return f"the newest {len(numbers)} of {count} frames of {size:,} bytes, all of 20 documents"
+
+
+def _room(kit: Kit) -> str:
+    with kit.agents(2) as (sender, sleeper):
+        sleeper.make_room(2 * ROOM)  # what a message takes beside its payload, too
+        sleeper.listen([sender.me])
+        kit.meet(sender, sleeper)
+        size = min(kit.info.largest, 1 << 20)
+        count = ROOM // size
+        _flood(sender, count, size)
+        newest = _stamp(count - 1)
+        heard = kit.until(sleeper, lambda message: message.payload[:8] == newest, "the newest frame")
+        numbers = [int.from_bytes(frame[:8], "little") for frame in frames_of(heard, sender)]
+        need(numbers == list(range(count)), f"{count - len(numbers)} of {count} frames are missing")
+    return f"all of {count} frames of {size:,} bytes"
 
 
 def _flood(sender: Transport, count: int, size: int) -> None:

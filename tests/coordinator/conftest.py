@@ -32,9 +32,6 @@ def embedded(tmp_path_factory) -> Iterator[Embedded]:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
+def one_thread() -> None:
     """Every agent computes with one thread of its own."""
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

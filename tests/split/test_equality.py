@@ -21,10 +21,7 @@ VANILLA = Placement(("client", "edge"), ("client",), "client", labels_leave=True
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def cuts_of(name: str, count: int) -> tuple[str, ...]:

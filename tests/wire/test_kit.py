@@ -283,6 +283,13 @@ class Careless(Sound):
             super().hear(message)
 
 
+class Cramped(Sound):
+    """Makes no room for what a large model sends."""
+
+    def make_room(self, size):
+        pass
+
+
 class Stranger(Sound):
     """Has another id than it was given."""
 
@@ -324,6 +331,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a process nothing takes as long as the kit allows."""
     monkeypatch.setattr(transport_agents, "QUIET", 0.01)
     monkeypatch.setattr(kit, "FLOOD", 32 << 20)
+    monkeypatch.setattr(kit, "ROOM", 16 << 20)
     monkeypatch.setattr(kit, "WHOLE", 400_000)
 
 
@@ -374,6 +382,7 @@ def test_what_is_sound_passes():
         (Raises, WAITS, "TimeoutError"),
         (Stale, SLOW, "the newest frame did not come"),
         (Careless, SLOW, "of 20 documents are missing"),
+        (Cramped, "who made room loses nothing of so much", "frames are missing"),
         (Stranger, "opens, and says what it can carry", "me is 'stranger'"),
         (Nameless, "opens, and says what it can carry", "other end"),
         (Abrupt, HEALS, "down did not come"),
@@ -405,7 +414,7 @@ def test_where_nothing_opens_every_check_says_why():
     began = time.monotonic()
     found = failed(check_transport(lambda me: Sound(hub, me), cut=hub.cut, restart=hub.start))
     assert time.monotonic() - began < 2
-    assert len(found) == 16
+    assert len(found) == 17
     assert all("the broker is stopped" in detail for detail in found.values())
 
 
