@@ -211,7 +211,9 @@ def _bytes(text: str) -> bytes:
         found = base64.b64decode(text, validate=True)
     except ValueError:
         found = None
-    if found is None or base64.b64encode(found).decode() != text:  # the last character has bits that say nothing
+    if (
+        found is None or base64.b64encode(found).decode() != text
+    ):  # the last character has bits that say nothing
         raise _Refused("a part of it is not base64.")
     return found
 
