@@ -6,14 +6,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from whole_way import VNNI
+from whole_way import VNNI, runnable
 
 from edgekit.export.graph import Graph
 from edgekit.export.to_onnx import finish
 from edgekit.quant.placement import fused_activation, place, weight_axis
-from edgekit.target import find_target
 
-CAPS = find_target("cpu").caps(VNNI)
+CAPS = runnable(VNNI)
 
 
 def model(

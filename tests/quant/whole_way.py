@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import platform
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from edgekit.doctor import instruction_sets
 from edgekit.export.fuse import fuse_batchnorm
 from edgekit.export.to_onnx import to_onnx
 from edgekit.quant.calibrate import calibrate
@@ -25,6 +27,16 @@ from edgekit.target import Board, Caps, find_target
 
 VNNI = Board("vnni", "a CPU with VNNI", "cpu", {"instruction_set": "avx512-vnni", "vector_bits": 512})
 ARM = Board("arm", "a CPU of Arm", "cpu", {"instruction_set": "neon-dotprod", "vector_bits": 128})
+# The 16-bit sums of an x86 without VNNI saturate on 8-bit weights, whatever board the file is meant for.
+SATURATES = platform.machine() in ("x86_64", "AMD64") and not any(
+    "vnni" in flag for flag in instruction_sets()
+)
+
+
+def runnable(board: Board) -> Caps:
+    """A board's capabilities, with weights that this machine's kernels compute exactly."""
+    caps = find_target("cpu").caps(board)
+    return replace(caps, weights=replace(caps.weights, reduced=caps.weights.reduced or SATURATES))
 
 
 def settle(model: nn.Module, *, seed: int = 0) -> nn.Module:
@@ -94,8 +106,8 @@ class Whole:
 
     @cached_property
     def caps(self) -> Caps:
-        """The board's."""
-        return find_target("cpu").caps(self.board)
+        """The board's, as far as this machine can run them."""
+        return runnable(self.board)
 
     @cached_property
     def fused(self) -> nn.Module:
