@@ -103,7 +103,10 @@ class Privacy:
 
 @dataclass(frozen=True)
 class SplitFile:
-    """One run of split learning, apart from its seed."""
+    """One run of split learning.
+
+    input: the shape of a sample, with which agents that hold no data need not have it.
+    """
 
     model: str
     model_options: Mapping[str, Any]
@@ -123,6 +126,7 @@ class SplitFile:
     loss: str | None = None
     metric: str | None = None
     initial_weights: str | None = None
+    input: tuple[int, ...] | None = None
     links: Wires | None = None
     privacy: Privacy = field(default_factory=Privacy)
     plain: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -152,6 +156,7 @@ KEYS = (
     "loss",
     "metric",
     "initial_weights",
+    "input",
     "links",
     "privacy",
 )

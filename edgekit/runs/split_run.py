@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,79 +24,40 @@ from edgekit.progress import make_progress
 from edgekit.runs.arrays import Arrays, load_arrays
 from edgekit.runs.split_file import SplitFile
 from edgekit.split.build import Split
-from edgekit.split.message import Key
+from edgekit.split.message import Done, Key
 from edgekit.split.network import Network
 from edgekit.split.placement import Placement, Transfer
 from edgekit.split.post import Post
 from edgekit.split.privacy import distance_correlation, nopeek
-from edgekit.split.program import Batches, Program, Rhythm
+from edgekit.split.program import Batches, Program, Rhythm, Test
 from edgekit.split.simulate import Simulator
-from edgekit.split.worker import parts
+from edgekit.split.worker import Tensors, parts
 from edgekit.yaml_lines import Document
 
 Say = Callable[[str], None]
 LINES, SUMMARY = "run.jsonl", "summary.json"
-CHUNK, CORRELATED = 500, 128  # test samples of a pass, and for the distance correlation
+CHUNK, CORRELATED = 500, 128  # test samples of a piece, and for the distance correlation
+MOST_PIECES = 200  # of a test: a frame has 8 bits to number them
 
 
-class SplitRun:
-    """One split run in one folder."""
+class SplitPart:
+    """What any number of a split run's agents have and do: network, data, programs, codecs."""
 
-    def __init__(
-        self, run: SplitFile, document: Document, folder: Path, *, say: Say = lambda line: None
-    ) -> None:
-        self.run, self.document, self.folder, self.say = run, document, folder, say
-        self.arrays = load_arrays(run.data, run.data_options)
+    def __init__(self, run: SplitFile, *, data: bool = True) -> None:
+        self.run = run
+        self.arrays = load_arrays(run.data, run.data_options) if data or run.input is None else None
         self.split = split_of(run, self.arrays)
-        for warning in self.split.check():
-            say(f"warning: {warning}")
-        self.shares = self._divide()
-        self.sampler = Sampler(self.shares, run.batch, run.seed)
         self.loss = registry.losses.get(run.loss or "cross_entropy")
         self.metric = registry.metrics.get(run.metric or "accuracy")
-        folder.mkdir(parents=True, exist_ok=True)
+        self.metric_name = str(getattr(self.metric, "__name__", type(self.metric).__name__))
 
-    @property
-    def table(self) -> list[Transfer]:
-        """What leaves each device."""
-        return self.split.transfers()
-
-    def finish(self) -> dict[str, Any]:
-        """Run all steps; the summary."""
-        run = self.run
-        programs = self.programs()
-        posts = {name: self._post(name) for name in programs}
-        self.simulator = Simulator(posts, run.links, seen=self._check_seen)
-        allowed = self.split.transfers()
-        self._allowed = {(row.sender, row.receiver, row.what, row.name) for row in allowed}
-        (self.folder / LINES).unlink(missing_ok=True)
-        began, losses, last = time.perf_counter(), [], {}  # type: float, list[float], dict[str, Any]
-        bar = make_progress(self.say)
-        bar.start(run.title, float(run.steps))
-        last = self._line(programs, 0, [], began)
-        done = dict.fromkeys(programs, 0)
-        try:
-            for name, item in self.simulator.run({name: program.run() for name, program in programs.items()}):
-                done[name] = item.step
-                if item.loss is not None:
-                    losses.append(item.loss)
-                step = min(done.values())
-                if step > last["step"] and (step % run.evaluate_every == 0 or step == run.steps):
-                    last = self._line(programs, step, losses, began)
-                    losses = []
-                bar.advance(float(step))
-        finally:
-            bar.stop()
-        summary = {
-            "schema": 1,
-            "title": run.title,
-            "last": last,
-            "leaves": [_row(row) for row in allowed],
-            "run": self.document.value,
-            "versions": environment(),
-        }
-        write_json(self.folder / SUMMARY, summary)
-        return summary
+    @cached_property
+    def sampler(self) -> Sampler:
+        """The batches of every chain."""
+        arrays = self._arrays
+        labels = np.zeros(len(arrays.train), np.int64) if arrays.labels is None else arrays.labels
+        shares = self.run.partition.divide(labels, len(self.split.clients), self.run.seed, arrays.groups)
+        return Sampler(dict(enumerate(shares)), self.run.batch, self.run.seed)
 
     def programs(self, only: Sequence[str] | None = None) -> dict[str, Program]:
         """The programs of all agents, or of those that are here."""
@@ -103,10 +65,10 @@ class SplitRun:
         rhythm = Rhythm(run.steps, run.batch, given.micro_batches, given.every)
         penalty = partial(nopeek, run.privacy.nopeek) if run.privacy.nopeek else None
         return self.split.programs(
-            self.loss, run.optimizer.make, rhythm, self._batches, only=only, penalty=penalty
+            self.loss, run.optimizer.make, rhythm, self._batches, only=only, penalty=penalty, test=self._test
         )
 
-    def _post(self, agent: str) -> Post:
+    def post(self) -> Post:
         """The codecs of an agent; what is computed from the data gets the run's noise before it leaves."""
         from_data = [
             segment
@@ -117,29 +79,62 @@ class SplitRun:
         run = self.run
         return Post(run.values, run.gradients, seed=run.seed, noise=run.privacy.noise, noisy=names)
 
-    def _divide(self) -> dict[int, Any]:
-        labels = self.arrays.labels
-        if labels is None:
-            labels = np.zeros(len(self.arrays.train), np.int64)
-        shares = self.run.partition.divide(labels, len(self.split.clients), self.run.seed, self.arrays.groups)
-        return dict(enumerate(shares))
+    def test_sizes(self) -> list[int]:
+        """Samples of each piece of a test."""
+        count, piece = self._test_count(), CHUNK
+        piece = max(piece, -(-count // MOST_PIECES))
+        return [min(piece, count - start) for start in range(0, count, piece)]
+
+    @property
+    def _arrays(self) -> Arrays:
+        if self.arrays is None:
+            raise BadInput(
+                "data: this agent holds none, but is asked for some. Name its data in the run file."
+            )
+        return self.arrays
 
     def _batches(self, agent: str) -> Batches:
         """What an agent holds of a chain's batch: its inputs, its labels, or nothing."""
         sizes = parts(self.run.batch, self.run.split.micro_batches)
-        placed = [self.split.placed(chain) for chain in range(len(self.split.clients))]
-        network = self.split.network
 
-        def batch(chain: int, step: int) -> tuple[list[dict[str, torch.Tensor]], list[torch.Tensor]]:
-            where = placed[chain]
-            held = [name for name in network.inputs if where.holder(network, name) == agent]
-            if not held and where.labels != agent:
+        def batch(chain: int, step: int) -> tuple[list[Tensors], list[torch.Tensor]]:
+            if not self._holds(agent, chain):
                 return [], []
-            x, y = self.arrays.train.take(self.sampler.indices([chain], [self._draw(chain, step)])[0])
-            inputs = [dict.fromkeys(held, part) for part in x.split(sizes)] if held else []
-            return inputs, list(y.split(sizes)) if where.labels == agent else []
+            indices = self.sampler.indices([chain], [self._draw(chain, step)])[0]
+            return self._held(agent, chain, *self._arrays.train.take(indices), sizes)
 
         return batch
+
+    def _test(self, agent: str) -> Test:
+        def held(chain: int) -> tuple[list[Tensors], list[torch.Tensor]]:
+            if not self._holds(agent, chain):
+                return [], []
+            count = self._test_count()
+            x, y = self._arrays.test_x[:count], self._arrays.test_y[:count]
+            return self._held(agent, chain, x, y, self.test_sizes())
+
+        return Test(self.run.evaluate_every, self.test_sizes(), held, self._score, _correlations)
+
+    def _test_count(self) -> int:
+        """How many test samples: all agents must know it, also those that hold no data."""
+        asked = self.run.test_samples
+        if self.arrays is None:
+            if asked is None:
+                raise BadInput("test_samples: this agent has no data to count. Name the number.")
+            return asked
+        return len(self.arrays.test_x) if asked is None else min(asked, len(self.arrays.test_x))
+
+    def _holds(self, agent: str, chain: int) -> bool:
+        where = self.split.placed(chain)
+        return agent in (*where.inputs, where.labels)
+
+    def _held(
+        self, agent: str, chain: int, x: torch.Tensor, y: torch.Tensor, sizes: list[int]
+    ) -> tuple[list[Tensors], list[torch.Tensor]]:
+        where, network = self.split.placed(chain), self.split.network
+        names = [name for name in network.inputs if where.holder(network, name) == agent]
+        inputs = [dict.fromkeys(names, part) for part in x.split(sizes)] if names else []
+        return inputs, list(y.split(sizes)) if where.labels == agent else []
 
     def _draw(self, chain: int, step: int) -> int:
         """Which of its own batches a chain takes: clients in turn go on where they were."""
@@ -148,76 +143,159 @@ class SplitRun:
             return step
         return step // (every * count) * every + step % every
 
-    def _check_seen(self, sender: str, receiver: str, found: Key, payload: bytes) -> None:
-        """Nothing crosses that the table does not say."""
-        name = "segments" if found.what == "weights" else found.name
-        if (sender, receiver, found.what, name) not in self._allowed:
-            raise BadInput(
-                f"split: {found.what} '{found.name}' left {sender} for {receiver}, which the table lacks."
-            )
-
-    def _line(
-        self, programs: dict[str, Program], step: int, losses: list[float], began: float
-    ) -> dict[str, Any]:
-        metric, test_loss, told = self._evaluate(programs, max(0, step - 1))
-        sent: dict[str, int] = {}
-        for post in self.simulator.posts.values():
-            for what, count in post.sent.items():
-                sent[what] = sent.get(what, 0) + count
-        line = {
-            "step": step,
-            "metric_name": str(getattr(self.metric, "__name__", type(self.metric).__name__)),
-            "metric": metric,
-            "train_loss": float(np.mean(losses)) if losses else None,
-            "test_loss": test_loss,
-            "bytes_sent": {"total": sum(sent.values()), **sent},
-            "distance_correlation": told,
-            "seconds": round(time.perf_counter() - began, 3),
-            "virtual_seconds": self.simulator.seconds if self.run.links and step else None,
+    def _score(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
+        return {
+            "metric": float(np.mean(self.metric(outputs.numpy(), targets.numpy()))),
+            "test_loss": float(self.loss(outputs, targets)),
         }
-        with open(self.folder / LINES, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        return line
-
-    def _evaluate(self, programs: dict[str, Program], step: int) -> tuple[float, float, dict[str, float]]:
-        """(metric, loss, {value that leaves the data's holder: its distance correlation with the input})."""
-        clients = len(self.split.clients)
-        chain = step // self.run.split.every % clients if self.run.split.mode == "sequential" else 0
-        segments = next(p.workers[chain] for p in programs.values() if chain in p.workers).segments
-        x, y = self.arrays.test_x, self.arrays.test_y
-        if self.run.test_samples is not None:
-            x, y = x[: self.run.test_samples], y[: self.run.test_samples]
-        outputs, told = [], {}
-        with torch.no_grad():
-            for index, piece in enumerate(x.split(CHUNK)):
-                values = dict.fromkeys(self.split.network.inputs, piece)
-                for segment in segments:
-                    segment.eval()
-                    made = segment({name: values[name] for name in segment.takes})
-                    segment.train()
-                    values.update(made)
-                    if index == 0 and any(source < 0 for source in segment.ports.sources.values()):
-                        told.update(_correlations(piece, made, segment.ports.users))
-                outputs.append(values[self.split.network.output])
-        whole = torch.cat(outputs)
-        score = float(np.mean(self.metric(whole.numpy(), y.numpy())))
-        return score, float(self.loss(whole, y)), told
 
 
-def split_of(run: SplitFile, arrays: Arrays) -> Split:
-    """The network of a run, cut and placed; BadInput for what cannot be."""
+class SplitRun:
+    """One split run in one folder, simulated."""
+
+    def __init__(
+        self, run: SplitFile, document: Document, folder: Path, *, say: Say = lambda line: None
+    ) -> None:
+        self.run, self.document, self.folder, self.say = run, document, folder, say
+        self.part = SplitPart(run)
+        self.split = self.part.split
+        for warning in self.split.check():
+            say(f"warning: {warning}")
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def table(self) -> list[Transfer]:
+        """What leaves each device."""
+        return self.split.transfers()
+
+    def finish(self) -> dict[str, Any]:
+        """Run all steps; the summary."""
+        run = self.run
+        programs = self.part.programs()
+        posts = {name: self.part.post() for name in programs}
+        self.simulator = Simulator(posts, run.links, seen=self._check_seen)
+        self._allowed = allowed(self.table)
+        (self.folder / LINES).unlink(missing_ok=True)
+        lines, bar = _Lines(self.part.metric_name, set(programs)), make_progress(self.say)
+        bar.start(run.title, float(run.steps))
+        last: dict[str, Any] = {}
+        try:
+            for name, item in self.simulator.run({name: program.run() for name, program in programs.items()}):
+                for line in lines.add(name, item):
+                    last = {**line, **self._costs(posts)}
+                    with open(self.folder / LINES, "a", encoding="utf-8") as file:
+                        file.write(json.dumps(last) + "\n")
+                bar.advance(float(lines.step))
+        finally:
+            bar.stop()
+        summary = summary_of(run, self.document, last, self.table)
+        write_json(self.folder / SUMMARY, summary)
+        return summary
+
+    def _costs(self, posts: Mapping[str, Post]) -> dict[str, Any]:
+        sent = sum_of(post.sent for post in posts.values())
+        return {
+            "bytes_sent": sent,
+            "virtual_seconds": self.simulator.seconds if self.run.links else None,
+        }
+
+    def _check_seen(self, sender: str, receiver: str, found: Key, payload: bytes) -> None:
+        check_seen(self._allowed, sender, receiver, found)
+
+
+Allowed = frozenset[tuple[str, str, str, str]]
+
+
+def allowed(table: Sequence[Transfer]) -> Allowed:
+    """Who may send what to whom."""
+    return frozenset((row.sender, row.receiver, row.what, row.name) for row in table)
+
+
+def check_seen(known: Allowed, sender: str, receiver: str, found: Key) -> None:
+    """BadInput for what the table does not say; that a step is done tells nothing."""
+    name = "segments" if found.what == "weights" else found.name
+    if found.what != "done" and (sender, receiver, found.what, name) not in known:
+        raise BadInput(
+            f"split: {found.what} '{found.name}' left {sender} for {receiver}, which the table lacks."
+        )
+
+
+def sum_of(sent: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Bytes by what they were, and in total."""
+    found: Counter[str] = Counter()
+    for counts in sent:
+        found.update(counts)
+    return {"total": sum(found.values()), **found}
+
+
+def summary_of(
+    run: SplitFile, document: Document, last: Mapping[str, Any], table: Sequence[Transfer]
+) -> dict[str, Any]:
+    """What a run leaves behind."""
+    return {
+        "schema": 1,
+        "title": run.title,
+        "last": dict(last),
+        "leaves": [_row(row) for row in table],
+        "run": document.value,
+        "versions": environment(),
+    }
+
+
+class _Lines:
+    """Puts together what agents say of steps and tests; step: how many all have done."""
+
+    def __init__(self, metric_name: str, agents: Collection[str]) -> None:
+        self.metric_name, self.step, self._began = metric_name, 0, time.perf_counter()
+        self._done = dict.fromkeys(agents, -1)
+        self._losses: list[tuple[int, float]] = []
+        self._scores: dict[int, dict[str, Any]] = {}
+
+    def add(self, agent: str, item: Done) -> list[dict[str, Any]]:
+        """The lines that are whole now."""
+        self._done[agent] = item.step
+        if item.loss is not None:
+            self._losses.append((item.step, item.loss))
+        if item.score is not None:
+            self._scores.setdefault(item.step, {}).update(item.score)
+        self.step = max(0, min(self._done.values()))
+        whole = min(self._done.values())
+        return [self._line(step) for step in sorted(self._scores) if step <= whole]
+
+    def _line(self, step: int) -> dict[str, Any]:
+        score = self._scores.pop(step)
+        losses = [loss for at, loss in self._losses if at <= step]
+        self._losses = [(at, loss) for at, loss in self._losses if at > step]
+        return {
+            "step": step,
+            "metric_name": self.metric_name,
+            "metric": score.get("metric"),
+            "train_loss": float(np.mean(losses)) if losses else None,
+            "test_loss": score.get("test_loss"),
+            "distance_correlation": score.get("distance_correlation", {}),
+            "seconds": round(time.perf_counter() - self._began, 3),
+        }
+
+
+def split_of(run: SplitFile, arrays: Arrays | None) -> Split:
+    """The network of a run, cut and placed; without data, from the shape that the file names. BadInput for what cannot
+    be."""
     from edgekit.zoo.source import resolve_model
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         model = resolve_model(
-            run.model, weights=run.initial_weights, options=run.model_options, dataset=arrays.dataset
+            run.model,
+            weights=run.initial_weights,
+            options=run.model_options,
+            dataset=None if arrays is None else arrays.dataset,
         )
     if isinstance(model, Path):
         raise BadInput(
             f"model: '{run.model}' is an ONNX file, which cannot be trained. Name a PyTorch model."
         )
-    network = Network(model, arrays.test_x[:1])
+    example = torch.zeros(1, *(run.input or ())) if arrays is None else arrays.test_x[:1]
+    network = Network(model, example)
     given = run.split
     assignment = network.assignment(tuple(network.cut(name) for name in given.cuts))
     placement = Placement(
@@ -231,12 +309,13 @@ def split_of(run: SplitFile, arrays: Arrays) -> Split:
     return Split(network, assignment, placement, clients, given.mode, given.averager)
 
 
-def _correlations(x: torch.Tensor, made: dict[str, torch.Tensor], users: Any) -> dict[str, float]:
-    return {
-        name: round(float(distance_correlation(x[:CORRELATED], value[:CORRELATED])), 4)
-        for name, value in made.items()
-        if users.get(name)
+def _correlations(inputs: Tensors, outputs: Tensors) -> dict[str, Any]:
+    """How much each value that leaves the data's holder tells of the input."""
+    x = next(iter(inputs.values()))[:CORRELATED]
+    told = {
+        name: round(float(distance_correlation(x, value[:CORRELATED])), 4) for name, value in outputs.items()
     }
+    return {"distance_correlation": told} if told else {}
 
 
 def _row(row: Transfer) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import nn
 from edgekit.errors import BadInput
 from edgekit.split.network import Network
 from edgekit.split.placement import Placement, Transfer, transfers
-from edgekit.split.program import Batches, Mode, Program, Rhythm, flat
+from edgekit.split.program import Batches, Mode, Program, Rhythm, Test, flat
 from edgekit.split.segment import Segment, segments_of
 from edgekit.split.worker import Loss, Penalty, Worker
 
@@ -110,6 +110,7 @@ class Split:
         *,
         only: Sequence[str] | None = None,
         penalty: Penalty | None = None,
+        test: Callable[[str], Test] | None = None,
     ) -> dict[str, Program]:
         """The program of every agent, or of those that are here."""
         chains = [self._segments(chain) for chain in range(len(self.clients))]
@@ -117,7 +118,14 @@ class Split:
         for agent in self.agents if only is None else only:
             workers = self._workers(agent, chains, loss, optimizer, penalty)
             found[agent] = Program(
-                agent, workers, self.clients, self.mode, rhythm, batches(agent), averager=self.averager
+                agent,
+                workers,
+                self.clients,
+                self.mode,
+                rhythm,
+                batches(agent),
+                averager=self.averager,
+                test=None if test is None else test(agent),
             )
         return found
 

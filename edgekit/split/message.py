@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
 
-What = Literal["value", "gradient", "labels", "weights"]
+What = Literal["value", "gradient", "labels", "weights", "done"]
 LOSS = -2  # the consumer that is the loss
 
 
 class Key(NamedTuple):
-    """What a message is: a value of micro-batch `micro`, its gradient from segment `consumer`, labels, or weights.
+    """What a message is: a value of micro-batch `micro`, its gradient from segment `consumer`, labels, weights, or
+    that a step is done.
 
-    chain: whose data it belongs to.
+    chain: whose data it belongs to; test: it is of a test, from which nothing is learned.
     """
 
     what: What
@@ -23,6 +24,7 @@ class Key(NamedTuple):
     micro: int = 0
     consumer: int = -1
     chain: int = 0
+    test: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,11 @@ class Receive:
 
 @dataclass(frozen=True)
 class Done:
-    """A step is over at an agent; loss: where it was computed, else None."""
+    """A step is over at an agent; loss: where it was computed, else None; score: what it knows of a test."""
 
     step: int
     loss: float | None
+    score: Mapping[str, Any] | None = None
 
 
 Steps = Generator[Send | Receive | Done, Any, Any]

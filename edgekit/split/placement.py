@@ -89,6 +89,13 @@ class Transfer:
     consumer: int
 
 
+def silent(network: Network, placement: Placement) -> list[str]:
+    """Agents that only give: neither a segment nor the loss is theirs, so that nothing would come back to them."""
+    givers = [*(placement.holder(network, name) for name in network.inputs), placement.labels]
+    busy = {*placement.on, placement.loss_on}
+    return [agent for agent in dict.fromkeys(givers) if agent not in busy]
+
+
 def transfers(network: Network, segments: Sequence[Segment], placement: Placement) -> list[Transfer]:
     """Everything that leaves a device in a training step, in the order of computation, then of the gradients."""
     forward = [*_forward(network, segments, placement)]
@@ -98,7 +105,11 @@ def transfers(network: Network, segments: Sequence[Segment], placement: Placemen
         if row.what == "value" and row.source != DATA
         for consumer in _consumers(network, segments, placement, row)
     ]
-    return forward + back[::-1]
+    told = [
+        Transfer(placement.loss_on, agent, "done", "done", (), 1, LOSS, DATA)
+        for agent in silent(network, placement)
+    ]
+    return forward + back[::-1] + told
 
 
 def _forward(network: Network, segments: Sequence[Segment], placement: Placement) -> Iterator[Transfer]:

@@ -12,6 +12,7 @@ from edgekit.codecs.codec import BadPayload, Codec, RowSpec
 from edgekit.codecs.raw import Raw
 from edgekit.decentralized.coding import Residuals
 from edgekit.decentralized.keys import stream
+from edgekit.decentralized.snapshot import Snapshot
 from edgekit.split.message import Key
 from edgekit.split.privacy import noisy
 
@@ -46,7 +47,8 @@ class Post:
             payload = tensor.detach().cpu().numpy().astype(_little(tensor.dtype)).tobytes()
         else:
             payload = self._coded(key, tensor)
-        self.sent[key.what] = self.sent.get(key.what, 0) + len(payload)
+        what = "test" if key.test else key.what
+        self.sent[what] = self.sent.get(what, 0) + len(payload)
         return payload
 
     def unpack(self, key: Key, payload: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -78,10 +80,21 @@ class Post:
         if codec.lossless:
             return codec.encode(row, spec, _NO_RANDOM)
         slot = f"{key.what} {key.name} {key.micro} {key.consumer}"
-        residual = self._residuals.of(codec, spec, slot, key.chain)
         self._count += 1
         random = stream(self.seed, "split codec", slot, key.chain, self._count)
-        return codec.transmit(row, spec, random, residual)[0]
+        if key.test:  # what training keeps for its next message is not of this one
+            return codec.encode(row, spec, random)
+        return codec.transmit(row, spec, random, self._residuals.of(codec, spec, slot, key.chain))[0]
+
+    def snapshot(self, into: Snapshot) -> None:
+        """Put what decides the payloads to come, and what was sent so far."""
+        into.put_residuals(self._residuals)
+        into.facts |= {"codings": self._count, "sent": dict(self.sent)}
+
+    def restore(self, found: Snapshot) -> None:
+        """Go on from what `snapshot` put."""
+        self._residuals = found.take_residuals()
+        self._count, self.sent = int(found.facts["codings"]), dict(found.facts["sent"])
 
     def _codec(self, key: Key) -> Codec:
         return self._codecs.get(key.what, RAW)

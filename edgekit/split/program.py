@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -31,12 +31,31 @@ class Rhythm:
     every: int = 1
 
 
+@dataclass(frozen=True)
+class Test:
+    """What a network is tested on every so many steps, and before the first and after the last.
+
+    sizes: of the pieces; held(chain): the inputs and targets that this agent holds, by piece; score(outputs, targets):
+    figures by name, where the loss is computed; told(inputs, outputs): figures of what a holder of data sends.
+    """
+
+    every: int
+    sizes: Sequence[int]
+    held: Callable[[int], tuple[list[Tensors], list[torch.Tensor]]]
+    score: Callable[[torch.Tensor, torch.Tensor], Mapping[str, Any]]
+    told: Callable[[Tensors, Tensors], Mapping[str, Any]] = lambda inputs, outputs: {}
+
+    def due(self, step: int, last: int) -> bool:
+        """Whether there is one after so many steps."""
+        return step % self.every == 0 or step == last
+
+
 class Program:
     """One agent's program.
 
     workers {chain: its worker}, of all chains that the agent takes part in; clients: the agent that holds the data of
     each chain; averager: who averages the clients' segments, None where nobody does; batches(chain, step): the inputs
-    and targets of this agent, by micro-batch.
+    and targets of this agent, by micro-batch; step: how many are done.
     """
 
     def __init__(
@@ -49,17 +68,35 @@ class Program:
         batches: Batches,
         *,
         averager: str | None = None,
+        test: Test | None = None,
     ) -> None:
         self.me, self.workers, self.clients = me, dict(workers), list(clients)
         self.mode, self.rhythm, self.batches, self.averager = mode, rhythm, batches, averager
-        self.step = 0
+        self.test, self.step = test, 0
 
     def run(self) -> Steps:
-        """All steps that are left; yields `Done` after each."""
+        """All steps that are left; yields `Done` after each, and after a test before the first."""
+        if self.test is not None and self.step == 0:
+            yield Done(0, None, (yield from self._test(self.test)))
         while self.step < self.rhythm.steps:
-            loss = yield from self._step(self.step)
+            loss, score = (yield from self._step(self.step)), None
             self.step += 1
-            yield Done(self.step, loss)
+            if self.test is not None and self.test.due(self.step, self.rhythm.steps):
+                score = yield from self._test(self.test)
+            yield Done(self.step, loss, score)
+
+    def _test(self, test: Test) -> Steps:
+        """What this agent knows of a test of the network as it is; of several clients', one's whose turn it was."""
+        chain = self._active(max(0, self.step - 1))[0]
+        worker = self.workers.get(chain)
+        if worker is None:
+            return None
+        found: dict[str, Any] = {}
+        worker.seen = lambda inputs, outputs: found.update(test.told(inputs, outputs))
+        outputs, targets = yield from worker.test(test.sizes, *test.held(chain))
+        if outputs:
+            found |= test.score(torch.cat(outputs), torch.cat(targets))
+        return found or None
 
     def _step(self, step: int) -> Steps:
         sizes = parts(self.rhythm.batch, self.rhythm.micro_batches)
@@ -72,7 +109,7 @@ class Program:
             if self.mode == "sequential":
                 yield from self._hand_on(step)
             else:
-                yield from self._average(step)
+                yield from self._average()
         known = [loss for loss in losses if loss is not None]
         return sum(known) / len(known) if known else None
 
@@ -86,7 +123,7 @@ class Program:
         turn = step // self.rhythm.every
         now, after = turn % len(self.clients), (turn + 1) % len(self.clients)
         giver, taker = self.clients[now], self.clients[after]
-        key = Key("weights", "turn", step, chain=after)
+        key = Key("weights", "turn", chain=after)
         if self.me == giver:
             yield Send(taker, key, flat(self._modules(now)))
         if self.me == taker:
@@ -94,38 +131,36 @@ class Program:
             row = flat(mine)
             load(mine, (yield Receive(giver, key, tuple(row.shape), row.dtype)))
 
-    def _average(self, step: int) -> Steps:
+    def _average(self) -> Steps:
         """The clients' segments become their mean, at the averager; so do the server's copies in version 1."""
         if self.mode == "splitfed-v1":
             self._average_copies()
         own = [chain for chain, client in enumerate(self.clients) if client == self.me]
         collects = self.me == self._averager
         for chain in () if collects else own:
-            key = Key("weights", "mine", step, chain=chain)
+            key = Key("weights", "mine", chain=chain)
             yield Send(self._averager, key, flat(self._modules(chain)))
-        mean = (yield from self._collect(step)) if collects else None
+        mean = (yield from self._collect()) if collects else None
         for chain in own:
             mine = self._modules(chain)
             if mean is None:
-                row, key = flat(mine), Key("weights", "mean", step, chain=chain)
+                row, key = flat(mine), Key("weights", "mean", chain=chain)
                 load(mine, (yield Receive(self._averager, key, tuple(row.shape), row.dtype)))
             else:
                 load(mine, mean)
 
-    def _collect(self, step: int) -> Steps:
+    def _collect(self) -> Steps:
         """The mean of all clients' rows, in their order; sent to the others, and returned."""
         (size, dtype), rows = self._client_row(), []
         for chain, client in enumerate(self.clients):
             if client == self.me:
                 rows.append(flat(self._modules(chain)))
             else:
-                rows.append(
-                    (yield Receive(client, Key("weights", "mine", step, chain=chain), (size,), dtype))
-                )
+                rows.append((yield Receive(client, Key("weights", "mine", chain=chain), (size,), dtype)))
         mean = torch.stack(rows).mean(0)
         for chain, client in enumerate(self.clients):
             if client != self.me:
-                yield Send(client, Key("weights", "mean", step, chain=chain), mean)
+                yield Send(client, Key("weights", "mean", chain=chain), mean)
         return mean
 
     def _average_copies(self) -> None:

@@ -14,19 +14,21 @@ import torch
 
 from edgekit.split.message import LOSS, Key, Receive, Send, Steps
 from edgekit.split.network import Network
-from edgekit.split.placement import DATA, Placement
+from edgekit.split.placement import DATA, Placement, silent
 from edgekit.split.segment import Segment
 
 Tensors = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Penalty = Callable[[Tensors, Tensors], torch.Tensor]
+Seen = Callable[[Tensors, Tensors], None]
 
 
 class Worker:
     """The agent `me` of one chain (one holder of data) of a split network.
 
     segments: all of them; only its own are computed here. optimizer: of its own parameters. penalty(inputs, outputs):
-    what is added to the loss of a segment that takes the data, for their privacy.
+    what is added to the loss of a segment that takes the data, for their privacy; seen(inputs, outputs): hears of a
+    test what such a segment sends.
     """
 
     def __init__(
@@ -40,9 +42,11 @@ class Worker:
         *,
         chain: int = 0,
         penalty: Penalty | None = None,
+        seen: Seen = lambda inputs, outputs: None,
     ) -> None:
         self.me, self.network, self.segments, self.placement = me, network, list(segments), placement
         self.loss, self.optimizer, self.chain, self.penalty = loss, optimizer, chain, penalty
+        self.seen = seen
         self.own = [segment for segment in self.segments if placement.on[segment.index] == me]
 
     def step(self, sizes: Sequence[int], inputs: Sequence[Tensors], targets: Sequence[torch.Tensor]) -> Steps:
@@ -56,6 +60,7 @@ class Worker:
             for micro in range(len(sizes)):
                 yield from run.forward(segment, micro, inputs)
         total = yield from run.losses(targets)
+        yield from run.keep_step(silent(self.network, self.placement))
         for segment in reversed(self.own):
             for micro in range(len(sizes)):
                 yield from run.backward(segment, micro)
@@ -64,21 +69,32 @@ class Worker:
             self.optimizer.zero_grad(set_to_none=True)
         return total
 
-    def infer(self, size: int, inputs: Tensors) -> Steps:
-        """The network's output on one batch where the last segment is, else None; nothing is learned."""
-        run = _Run(self, [size])
-        with torch.no_grad():
-            yield from run.share_data([inputs])
+    def test(self, sizes: Sequence[int], inputs: Sequence[Tensors], targets: Sequence[torch.Tensor]) -> Steps:
+        """(outputs, targets) of test samples, piece by piece where the loss is computed, else two empty lists.
+
+        Nothing is learned. seen(inputs, outputs): of the first piece, at each segment that takes the data.
+        """
+        others = [agent for agent in self.placement.agents if agent != self.placement.loss_on]
+        outputs, labels = [], []
+        for piece, size in enumerate(sizes):
+            run = _Run(self, [size], piece=piece)
+            yield from run.share_data(inputs[piece : piece + 1])
             for segment in self.own:
-                yield from run.forward(segment, 0, [inputs], learn=False)
-        return run.values.get((self.network.output, 0))
+                yield from run.forward(segment, 0, inputs[piece : piece + 1])
+            found = yield from run.result(targets[piece : piece + 1])
+            if found is not None:
+                outputs.append(found[0])
+                labels.append(found[1])
+            yield from run.keep_step(others)
+        return outputs, labels
 
 
 class _Run:
-    """What one step holds while it lasts."""
+    """What one step holds while it lasts; piece: which piece of the test samples, None where it learns."""
 
-    def __init__(self, worker: Worker, sizes: Sequence[int]) -> None:
-        self.worker, self.sizes = worker, list(sizes)
+    def __init__(self, worker: Worker, sizes: Sequence[int], *, piece: int | None = None) -> None:
+        self.worker, self.sizes, self._piece = worker, list(sizes), piece
+        self._learns = piece is None
         self.values: dict[tuple[str, int], torch.Tensor] = {}  # made here or received, detached
         self._leaves: dict[tuple[int, int], Tensors] = {}
         self._made: dict[tuple[int, int], Tensors] = {}
@@ -99,9 +115,7 @@ class _Run:
                 for agent in others:
                     yield Send(agent, self._key("value", name, micro), tensors[name])
 
-    def forward(
-        self, segment: Segment, micro: int, inputs: Sequence[Tensors], *, learn: bool = True
-    ) -> Steps:
+    def forward(self, segment: Segment, micro: int, inputs: Sequence[Tensors]) -> Steps:
         """Compute a segment, and send what others need of it."""
         worker, placement = self.worker, self.worker.placement
         leaves: Tensors = {}
@@ -109,29 +123,59 @@ class _Run:
             source = segment.ports.sources[name]
             value = yield from self._input(name, source, micro, inputs)
             leaf = value.detach()
-            leaves[name] = leaf.requires_grad_(learn and source != DATA and leaf.is_floating_point())
-        made = segment(leaves)
-        if learn:
-            self._leaves[segment.index, micro], self._made[segment.index, micro] = leaves, made
-            data = {name: leaf for name, leaf in leaves.items() if segment.ports.sources[name] == DATA}
-            if worker.penalty is not None and data:
-                self._penalties[segment.index, micro] = worker.penalty(data, made) * self._share(micro)
+            leaves[name] = leaf.requires_grad_(self._learns and source != DATA and leaf.is_floating_point())
+        made = self._computed(segment, micro, leaves)
         for name, value in made.items():
             self.values[name, micro] = value.detach()
             agents = [placement.on[user] for user in segment.ports.users[name]]
-            if learn and name == worker.network.output:
+            if name == worker.network.output:
                 agents.append(placement.loss_on)
             for agent in dict.fromkeys(agents):
                 if agent != worker.me:
                     yield Send(agent, self._key("value", name, micro), value.detach())
 
+    def _computed(self, segment: Segment, micro: int, leaves: Tensors) -> Tensors:
+        """What a segment makes; of a test, as it would be deployed."""
+        worker = self.worker
+        data = {name: leaf for name, leaf in leaves.items() if segment.ports.sources[name] == DATA}
+        if not self._learns:
+            segment.eval()
+            with torch.no_grad():
+                made: Tensors = segment(leaves)
+            segment.train()
+            if self._piece == 0 and data:
+                worker.seen(data, {name: made[name] for name, users in segment.ports.users.items() if users})
+            return made
+        made = segment(leaves)
+        self._leaves[segment.index, micro], self._made[segment.index, micro] = leaves, made
+        if worker.penalty is not None and data:
+            self._penalties[segment.index, micro] = worker.penalty(data, made) * self._share(micro)
+        return made
+
+    def result(self, targets: Sequence[torch.Tensor]) -> Steps:
+        """(output, target) of a test's piece where the loss is computed, else None."""
+        worker, placement = self.worker, self.worker.placement
+        yield from self._share_labels(targets)
+        if placement.loss_on != worker.me:
+            return None
+        output = yield from self._value(worker.network.output, placement.on[-1], 0)
+        target = targets[0] if placement.labels == worker.me else (yield from self._labels(0))
+        return output, target
+
+    def keep_step(self, agents: Sequence[str]) -> Steps:
+        """Agents that would hear nothing, and run ahead, wait until the loss is computed."""
+        worker, key = self.worker, self._key("done", "done", 0)
+        if worker.me == worker.placement.loss_on:
+            for agent in agents:
+                yield Send(agent, key, torch.ones(1, dtype=torch.uint8))
+        elif worker.me in agents:
+            yield Receive(worker.placement.loss_on, key, (1,), torch.uint8)
+
     def losses(self, targets: Sequence[torch.Tensor]) -> Steps:
         """The loss of every micro-batch, where it is computed; its gradient goes to the last segment."""
         worker, placement, output = self.worker, self.worker.placement, self.worker.network.output
         last, here = placement.on[-1], placement.loss_on
-        if worker.me == placement.labels and here != worker.me:
-            for micro, target in enumerate(targets):
-                yield Send(here, self._key("labels", "labels", micro), target)
+        yield from self._share_labels(targets)
         if here != worker.me:
             return None
         total = 0.0
@@ -219,11 +263,18 @@ class _Run:
         key = self._key("labels", "labels", micro)
         return (yield Receive(self.worker.placement.labels, key, (self.sizes[micro],), torch.int64))
 
+    def _share_labels(self, targets: Sequence[torch.Tensor]) -> Steps:
+        placement = self.worker.placement
+        if self.worker.me == placement.labels and placement.loss_on != self.worker.me:
+            for micro, target in enumerate(targets):
+                yield Send(placement.loss_on, self._key("labels", "labels", micro), target)
+
     def _share(self, micro: int) -> float:
         return self.sizes[micro] / sum(self.sizes)
 
     def _key(self, what: str, name: str, micro: int, consumer: int = -1) -> Key:
-        return Key(what, name, micro, consumer, self.worker.chain)  # type: ignore[arg-type]
+        piece = micro if self._piece is None else self._piece
+        return Key(what, name, piece, consumer, self.worker.chain, not self._learns)  # type: ignore[arg-type]
 
 
 def parts(batch: int, micro_batches: int) -> list[int]:
