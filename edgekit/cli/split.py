@@ -12,6 +12,7 @@ from edgekit.errors import BadInput
 from edgekit.progress import show_progress
 
 EXAMPLE = """edgekit split split.yaml --out runs/split
+  edgekit split split.yaml --broker mqtts://broker.local --as camera
   edgekit split plan resnet8 --device cam=0.2 --device edge=1 --mbps 100 --ms 5"""
 
 
@@ -22,6 +23,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one value"
+    )
+    parser.add_argument(
+        "--broker",
+        metavar="URL",
+        help="run it for real: the agents meet at mqtt://host or mqtts://host ('here' starts a broker)",
+    )
+    parser.add_argument(
+        "--as",
+        dest="me",
+        metavar="AGENT",
+        help="with --broker: this machine is that agent (default: all, a process each)",
+    )
+    parser.add_argument(
+        "--wait", type=float, default=60.0, metavar="S", help="seconds to wait for the others (default: 60)"
+    )
+    parser.add_argument(
+        "--credentials", type=Path, metavar="DIR", help="this machine's, as edgekit broker certs makes them"
+    )
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="let activations cross the network unencrypted, readable by anyone on the way",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the output folder (default: runs/TITLE-N)")
     parser.add_argument(
@@ -72,6 +95,7 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     import torch
 
+    from edgekit.coordinator.split_site import SplitSite, folder_of
     from edgekit.journal import new_folder
     from edgekit.runs.split_file import read_split
     from edgekit.runs.split_run import SplitRun
@@ -80,8 +104,16 @@ def _run(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)  # the same bits on every machine of a kind
     tell = say_nothing if options.quiet else say_aside
     made, document = read_split(options.what[0], overrides=options.overrides)
-    folder = options.out or new_folder(made.title)
-    found = SplitRun(made, document, folder, say=tell)
+    if options.me is not None and options.broker is None:
+        raise BadInput("--as: it needs --broker, where the agents meet.")
+    found: SplitSite | SplitRun
+    if options.broker is None:
+        folder = options.out or new_folder(made.title)
+        found = SplitRun(made, document, folder, say=tell)
+    else:
+        folder = folder_of(options.out, made.title, options.me)
+        tell(f"output: {folder}")
+        found = SplitSite(made, document, folder, _meeting(options), say=tell)
     if not options.json:
         _leaves(found.table)
     (folder / "run.yaml").write_text(write_yaml(dict(document.value)), encoding="utf-8")
@@ -93,6 +125,20 @@ def _run(options: argparse.Namespace) -> int:
         _result(summary)
         say(f"lines: {folder / 'run.jsonl'}")
     return 0
+
+
+def _meeting(options: argparse.Namespace) -> Any:
+    from edgekit.coordinator.split_site import Meeting
+
+    words = [word for item in options.overrides for word in ("--set", item)]
+    return Meeting(
+        options.broker,
+        options.me,
+        wait=options.wait,
+        credentials=options.credentials,
+        insecure=options.insecure,
+        command=("split", str(Path(options.what[0]).resolve()), *words),
+    )
 
 
 def _leaves(rows: list[Any]) -> None:
@@ -117,22 +163,28 @@ def _leaves(rows: list[Any]) -> None:
 
 def _result(summary: dict[str, Any]) -> None:
     last = summary["last"]
-    virtual = last["virtual_seconds"]
+    virtual = last.get("virtual_seconds")
+    real = "frame_bytes" in last
+    clock, shown = ("seconds", last["seconds"]) if real else ("virtual seconds", virtual)
     told = max(last["distance_correlation"].values(), default=None)
     table(
-        ["", "steps", last["metric_name"], "test loss", "sent", "virtual seconds", "distance correlation"],
+        ["", "steps", last["metric_name"], "test loss", "sent", clock, "distance correlation"],
         [
             (
                 summary["title"],
                 f"{last['step']:,}",
-                f"{last['metric']:.4f}",
-                f"{last['test_loss']:.4f}",
+                _figure(last["metric"]),
+                _figure(last["test_loss"]),
                 f"{last['bytes_sent']['total'] / 2**20:.1f} MiB",
-                "no links" if virtual is None else f"{virtual:.2f}",
+                "no links" if shown is None else f"{shown:.2f}",
                 "nothing leaves" if told is None else f"{told:.3f}",
             )
         ],
     )
+
+
+def _figure(value: float | None) -> str:
+    return "at another agent" if value is None else f"{value:.4f}"
 
 
 def _plan(options: argparse.Namespace) -> int:

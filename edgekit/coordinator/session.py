@@ -7,9 +7,9 @@ roster when agents are lost, come back, or fall behind. Whoever is lost costs th
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,17 +26,17 @@ from edgekit.coordinator.leading import Leading
 from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.members import Members
 from edgekit.coordinator.peer_engine import PeerEngine
+from edgekit.coordinator.presence import Presence
 from edgekit.coordinator.writer import Writer
 from edgekit.decentralized.roster import Roster
 from edgekit.decentralized.solo import Solo
 from edgekit.errors import BadInput, EdgekitError
 from edgekit.wire.frame import frame_key
-from edgekit.wire.transport import STATE, LinkInfo, Message
+from edgekit.wire.transport import LinkInfo, Message
 
 Say = Callable[[str], None]
 Engine = PeerEngine | AsyncEngine
 CLAIM: Final = 0.5  # seconds in which another process of the same id would object
-BEAT: Final = 1.0  # seconds between two states while nothing else changes
 AHEAD: Final = 3  # rounds, at least, between a roster and the round it holds from
 LINGER: Final = 30.0  # seconds that a finished agent still answers those who are not
 NUMBERS: Final = "numbers"  # the file of the numbers of documents
@@ -62,22 +62,19 @@ class Session:
     ) -> None:
         self.access, self.name, self.me = access, name, access.transport.me
         self.device, self._make, self._patience = device or DeviceFile(), make, patience
-        self.nonce = secrets.randbits(62)
         self.folder, self._say = folder, say
         self.members = Members(access.trust, self.say)
         self.writer = Writer(access.transport, access.identity, name, memory=folder / self.me / NUMBERS)
         key = None if access.secret is None else frame_key(access.secret, name)
         self.mail = Mail(access.transport, name, key)
+        self.presence = Presence(self.me, name, self.members, self.writer, self._described)
         self.leading = Leading(self.me, self.members, self.writer, self.say)
-        self.status, self._reason, self.opened = "joining", "", False
+        self.opened = False
         self.engine: Engine | None = None
         self.one: Any = None
         self.keeper: Keeper | None = None
         self.current: RosterDocument | None = None
         self.account: Account | None = None
-        self._refuses: int | None = None
-        self._denied = False  # another process has this id
-        self._stated = 0.0
         self._facts: dict[str, list[float]] = {}
         self._snapshots: tuple[int, ...] = ()
         self._schema = 0
@@ -98,7 +95,7 @@ class Session:
             self._open()
             spec = self._await_spec()
             self._prepare(spec)
-            self._state("ready")
+            self.presence.tell("ready")
             if not self._await_roster(spec):
                 self._leave("left", "the run ended while this agent was away")
                 return "over"
@@ -130,11 +127,10 @@ class Session:
     # getting there
 
     def _open(self) -> None:
-        will = State("lost", self.nonce, reason="its link was lost").body()
-        info: LinkInfo = self.mail.open(self.writer.will(will))
+        info: LinkInfo = self.mail.open(self.presence.will())
         self.opened = True
         self.say(f"{self.me}: connected to {info.broker}")
-        self._state("joining")
+        self.presence.tell("joining")
         until = time.monotonic() + CLAIM
         while time.monotonic() < until:
             self._poll(0.05)
@@ -185,7 +181,7 @@ class Session:
         while True:
             roster = self.members.roster
             member = None if roster is None else roster.member(self.me)
-            if roster is not None and member is not None and member.nonce == self.nonce:
+            if roster is not None and member is not None and member.nonce == self.presence.nonce:
                 self._enter(roster, member, first=True)
                 return True
             if self.members.stop:
@@ -200,7 +196,7 @@ class Session:
                     "missing agents, or lower --min-agents."
                 )
             self._poll(0.2)
-            self._beat()
+            self.presence.beat()
 
     def _is_over(self, roster: RosterDocument) -> bool:
         others = [member.id for member in roster.members if member.id != self.me]
@@ -250,13 +246,13 @@ class Session:
             self._lead(spec)
         if members.stop:
             raise Stopped(f"the run was stopped: {members.stop}")
-        if (self._engine.behind or self._expelled()) and self.status != "behind":
+        if (self._engine.behind or self._expelled()) and self.presence.status != "behind":
             why = "the others went on without it" if self._expelled() else "more than a few rounds behind"
             self.say(f"{self.me}: {why}: it waits to be taken in again")
-            self._state("behind")
+            self.presence.tell("behind")
             if not self._await_again(spec):
                 return False
-        self._beat()
+        self.presence.beat()
         return True
 
     def _follow(self) -> None:
@@ -265,7 +261,7 @@ class Session:
         if roster is None or self.current is None or roster.epoch <= self.current.epoch:
             return
         member = roster.member(self.me)
-        if member is None or member.nonce != self.nonce:
+        if member is None or member.nonce != self.presence.nonce:
             return
         if member.joined or self._has_come(roster):
             self._enter(roster, member)
@@ -304,7 +300,7 @@ class Session:
         if newer is self.current or newer is None:
             return False
         member = newer.member(self.me)
-        return member is None or member.nonce != self.nonce
+        return member is None or member.nonce != self.presence.nonce
 
     def _is_away(self, agent: str) -> bool:
         """Whether an agent sends nothing in this epoch: gone, another process now, or done or behind without it."""
@@ -322,7 +318,7 @@ class Session:
         until, epoch = time.monotonic() + spec.wait, self.current.epoch if self.current else 0
         while self.current is None or self.current.epoch == epoch:
             self._lead(spec)
-            self._beat()
+            self.presence.beat()
             if self.members.stop:
                 raise Stopped(f"the run was stopped: {self.members.stop}")
             if time.monotonic() > until:
@@ -341,7 +337,7 @@ class Session:
                 began = time.monotonic()
                 why = "the link is down" if not self._up else f"{here} of {spec.min_agents} agents are here"
                 self.say(f"{self.me}: waits: {why}")
-                self._state("waiting")
+                self.presence.tell("waiting")
             if time.monotonic() - began > spec.wait:
                 raise self._lost_quorum(
                     f"{here} of at least {spec.min_agents} agents were here for {spec.wait:g} s"
@@ -351,10 +347,10 @@ class Session:
                 raise Stopped(f"the run was stopped: {self.members.stop}")
             self._follow()
             self._lead(spec)
-            self._beat()
+            self.presence.beat()
         if began is not None:
             self.say(f"{self.me}: goes on after {time.monotonic() - began:.1f} s")
-            self._state("training")
+            self.presence.tell("training")
 
     @property
     def _account(self) -> Account:
@@ -383,7 +379,7 @@ class Session:
         engine, count = self._engine, len(self.members.roster.members) if self.members.roster else 0
         pace = self._account.seconds / max(1, engine.number)
         margin = max(AHEAD, -(-count // 2), int(0.3 / pace) if pace else 0)
-        if self.status == "behind":  # as all are: it goes on where it is
+        if self.presence.status == "behind":  # as all are: it goes on where it is
             margin = 0
         return min(engine.number + margin, max(engine.number, self.one.run.rounds - 1))
 
@@ -416,7 +412,7 @@ class Session:
             f"{self.me}: number {member.number}, epoch {roster.epoch}, {len(roster.members)} agents, round "
             f"{engine.number}" + (", joined" if member.joined else "")
         )
-        self._state("training")
+        self.presence.tell("training")
 
     def _resume(self, engine: Engine, roster: RosterDocument, whole: Roster, numbers: dict[int, str]) -> None:
         """Go on from the snapshot that the roster names, with the bits that it had."""
@@ -470,26 +466,16 @@ class Session:
         self.keeper.save(found, self.engine.number)
         self._snapshots = self.keeper.snapshots()
 
-    def _state(self, status: str, reason: str = "") -> None:
-        self.status, self._reason, self._stated = status, reason, time.monotonic()
-        state = State(
-            status,
-            self.nonce,
+    def _described(self, state: State) -> State:
+        return replace(
+            state,
             number=self._wish,
             round=self.engine.number if self.engine else 0,
             epoch=self.current.epoch if self.current else 0,
             snapshots=self._snapshots,
             schema=self._schema,
             facts=self._facts,
-            reason=reason,
-            refuses=self._refuses,
         )
-        self.members.states[self.me] = state
-        self.writer.publish(STATE, state.body())
-
-    def _beat(self) -> None:
-        if time.monotonic() - self._stated > BEAT:
-            self._state(self.status, self._reason)
 
     def _poll(self, timeout: float) -> None:
         """Take in what comes; frames have no place yet and are asked for later."""
@@ -506,54 +492,22 @@ class Session:
             self.members.changes += 1
             self.say(f"{self.me}: the link is {message.name}")
         elif message.what == "document" and message.sender == self.me:
-            self._hear_own(message)
+            self.presence.hear_own(message)
         else:
             self.members.hear(message)
-
-    def _hear_own(self, message: Message) -> None:
-        """An own document: of this process, of the one before it, or of another that uses the same id."""
-        if not message.payload:
-            return
-        try:
-            body = self.access.trust.open(message.payload, self.me, message.name)
-        except EdgekitError as error:
-            if message.name == STATE and self.status == "joining":
-                self._denied = True
-                raise BadInput(
-                    f"id '{self.me}' is in use by another agent of run '{self.name}' ({error}). Give each agent an id "
-                    "of its own: --id NAME."
-                ) from error
-            return
-        self.writer.above(self.access.trust.newest(self.me, message.name))
-        if message.name != STATE:
-            return
-        state = State.of(body)
-        if state.nonce == self.nonce:
-            return
-        if state.refuses == self.nonce:
-            self._denied = True
-            raise BadInput(
-                f"id '{self.me}' is in use in run '{self.name}'. Give this agent an id of its own: --id NAME."
-            )
-        if state.status == "lost" or self.status == "joining":
-            self._state(self.status, self._reason)  # a process before this one left it behind
-            return
-        if state.status == "joining":
-            self._refuses = state.nonce
-            self._state(self.status, self._reason)
 
     # the end
 
     def _finish(self, spec: Spec) -> None:
         """Answer those who are not done yet, then go."""
-        self._state("done")
+        self.presence.tell("done")
         self.say(
             f"{self.me}: done, {self._engine.number} rounds in {self._account.seconds:.2f} s of training"
         )
         until = time.monotonic() + LINGER
         while time.monotonic() < until and not self._all_done():
             self._engine.listen(0.05)
-            self._beat()
+            self.presence.beat()
         self.writer.publish(LINES, None)
         self._leave("done", "")
 
@@ -572,14 +526,12 @@ class Session:
         )
 
     def _leave(self, status: str, reason: str) -> None:
-        if self._denied or self.members.spec is None:
-            self.writer.publish(
-                STATE, None
-            )  # whoever has this id keeps it; without a run nothing is left behind
+        if self.presence.denied or self.members.spec is None:
+            self.presence.withdraw()  # whoever has this id keeps it; without a run nothing is left behind
             return
         if reason:
             self.say(f"{self.me}: {status}: {reason}")
-        self._state(status, reason)
+        self.presence.tell(status, reason)
 
 
 def _roster_of(document: RosterDocument) -> Roster:

@@ -12,6 +12,8 @@ from edgekit.codecs.codec import Codec
 from edgekit.errors import BadInput, did_you_mean
 from edgekit.runs.named import make, split_name
 from edgekit.runs.plain import parse_plain
+from edgekit.split.build import CLIENT
+from edgekit.split.placement import Slice
 from edgekit.split.simulate import Wires
 from edgekit.yaml_lines import Document
 
@@ -62,15 +64,19 @@ OPTIMIZERS: Mapping[str, type[Sgd] | type[Adam]] = {"sgd": Sgd, "adam": Adam}
 class Parts:
     """Who holds what; see `Placement` and `Split`.
 
-    cuts: names after which the model is cut (edgekit split plan MODEL lists them); segments: the agent of each;
-    inputs, labels: who holds them; clients: where several hold data, `client` in the others stands for each; every:
-    steps between two averages or turns. Beside these, values and gradients name the codecs of what crosses.
+    cuts: names after which the model is cut (edgekit split plan MODEL lists them); segments: the agent of each, or
+    {module: agent} in place of cuts; inputs, labels: who holds them. Where several hold features of the same samples,
+    inputs is {input of the model: {holder: AGENT, features: [start, stop]}}, along this axis of a sample.
+
+    clients: where several hold samples, `client` in the others stands for each; every: steps between two averages or
+    turns. Beside these, values and gradients name the codecs of what crosses.
     """
 
-    cuts: tuple[str, ...]
-    segments: tuple[str, ...]
-    inputs: str
+    segments: tuple[str, ...] | Mapping[str, str]
+    inputs: str | Mapping[str, Slice]
     labels: str
+    cuts: tuple[str, ...] = ()
+    axis: int = -1
     labels_leave: bool = False
     inputs_leave: bool = False
     clients: tuple[str, ...] = ()
@@ -83,6 +89,27 @@ class Parts:
         for name in ("every", "micro_batches"):
             if getattr(self, name) < 1:
                 raise BadInput(f"{name}: {getattr(self, name)} is too small. Give at least 1.")
+        if self.cuts and isinstance(self.segments, Mapping):
+            raise BadInput("cuts: segments are named by their modules, so nothing is cut beside. Drop cuts.")
+        if isinstance(self.inputs, str):
+            if self.axis != -1:
+                raise BadInput("axis: one agent holds the inputs whole, so nothing is divided. Drop axis.")
+        elif self.clients or CLIENT in (*self.holders, *self.on, self.labels):
+            raise BadInput(
+                "inputs: divided by features they make one chain, in which 'client' and clients have no place. Name "
+                "the agents, and drop clients."
+            )
+
+    @property
+    def on(self) -> tuple[str, ...]:
+        """The agent of each segment."""
+        return tuple(self.segments.values() if isinstance(self.segments, Mapping) else self.segments)
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Who holds inputs, as they are named."""
+        one = isinstance(self.inputs, str)
+        return (self.inputs,) if one else tuple(part.holder for part in self.inputs.values())
 
 
 @dataclass(frozen=True)
@@ -130,6 +157,7 @@ class SplitFile:
     links: Wires | None = None
     privacy: Privacy = field(default_factory=Privacy)
     plain: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    document: Document = field(default_factory=lambda: Document("split"), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "evaluate_every"):
@@ -207,6 +235,8 @@ def build_split(values: Mapping[str, Any], document: Document) -> SplitFile:
     for name in ("values", "gradients"):
         given = parts.pop(name, "raw") if isinstance(parts, dict) else "raw"
         made[name] = make(registry.codecs, given, document=document, path=("split", name), base=Codec)
+    if isinstance(parts, dict) and isinstance(parts.get("inputs"), Mapping):
+        parts["inputs"] = _inputs(parts["inputs"], document)
     made["split"] = settings.build(Parts, parts, document=document, path=("split",), name="split")
     for name, cls in (("links", Wires), ("privacy", Privacy)):
         if values.get(name) is not None:
@@ -216,9 +246,26 @@ def build_split(values: Mapping[str, Any], document: Document) -> SplitFile:
         if key not in made:
             made[key] = settings.fit(value, hints[key], document=document, path=(key,), name=key)
     try:
-        return SplitFile(**made, plain=dict(values))
+        return SplitFile(**made, plain=dict(values), document=document)
     except BadInput as error:
         raise document.error((str(error).partition(":")[0],), str(error)) from error
+
+
+def _inputs(values: Mapping[Any, Any], document: Document) -> dict[str, Slice]:
+    """Who holds which features; BadInput where two have the same."""
+    found: dict[str, Slice] = {}
+    for name, given in values.items():
+        place = ("split", "inputs", name)
+        part = settings.build(Slice, given, document=document, path=place, name=f"inputs.{name}")
+        for other, known in found.items():
+            first, end = max(part.features[0], known.features[0]), min(part.features[1], known.features[1])
+            if first < end:
+                raise document.error(
+                    place,
+                    f"inputs: '{name}' and '{other}' both have the features [{first}, {end}]. Give each to one.",
+                )
+        found[name] = part
+    return found
 
 
 def _optimizer(value: Any, document: Document) -> Sgd | Adam:

@@ -12,20 +12,21 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
 
 from edgekit import registry
 from edgekit.decentralized.sampler import Sampler
-from edgekit.errors import BadInput
+from edgekit.errors import BadInput, did_you_mean
 from edgekit.journal import environment, write_json
 from edgekit.progress import make_progress
 from edgekit.runs.arrays import Arrays, load_arrays
 from edgekit.runs.split_file import SplitFile
 from edgekit.split.build import Split
 from edgekit.split.message import Done, Key
-from edgekit.split.network import Network
+from edgekit.split.network import Network, input_names
 from edgekit.split.placement import Placement, Transfer
 from edgekit.split.post import Post
 from edgekit.split.privacy import distance_correlation, nopeek
@@ -36,7 +37,9 @@ from edgekit.yaml_lines import Document
 
 Say = Callable[[str], None]
 LINES, SUMMARY = "run.jsonl", "summary.json"
+TOLD = "distance_correlation"
 CHUNK, CORRELATED = 500, 128  # test samples of a piece, and for the distance correlation
+HEADROOM = 4096  # bytes
 MOST_PIECES = 200  # of a test: a frame has 8 bits to number them
 
 
@@ -84,6 +87,33 @@ class SplitPart:
         count, piece = self._test_count(), CHUNK
         piece = max(piece, -(-count // MOST_PIECES))
         return [min(piece, count - start) for start in range(0, count, piece)]
+
+    @cached_property
+    def schema(self) -> int:
+        """A hash of all that must be the same at all agents: the run but for its data, the network, its weights."""
+        apart = {"data", "model", "title", "links", "initial_weights"}
+        values = {key: value for key, value in self.run.plain.items() if key not in apart}
+        network = self.split.network
+        shapes = {name: list(value.shape) for name, value in network.values.items()}
+        facts = [values, shapes, list(self.split.assignment), list(map(str, network.traced.graph.nodes))]
+        weights = b"".join(value.numpy().tobytes() for value in network.model.state_dict().values())
+        return crc32(weights, crc32(json.dumps(facts, sort_keys=True, default=str).encode()))
+
+    def longest(self, post: Post) -> int:
+        """The longest payload that an agent may receive, bytes."""
+        samples = max(self.run.batch, *self.test_sizes())
+        sizes = [0]
+        for row in self.split.transfers():
+            shape = row.shape if row.what == "weights" else (samples, *row.shape)
+            key = Key(row.what, row.name)
+            sizes.append(post.limit(key, shape, self._dtype(row)))
+        return max(sizes) + HEADROOM
+
+    def _dtype(self, row: Transfer) -> torch.dtype:
+        if row.what == "labels":
+            return torch.int64
+        value = self.split.network.values.get(row.name)
+        return torch.float64 if value is None else value.dtype
 
     @property
     def _arrays(self) -> Arrays:
@@ -133,7 +163,8 @@ class SplitPart:
     ) -> tuple[list[Tensors], list[torch.Tensor]]:
         where, network = self.split.placed(chain), self.split.network
         names = [name for name in network.inputs if where.holder(network, name) == agent]
-        inputs = [dict.fromkeys(names, part) for part in x.split(sizes)] if names else []
+        held = [_features(self.run, name, x).split(sizes) for name in names]
+        inputs = [dict(zip(names, tensors, strict=True)) for tensors in zip(*held, strict=True)]
         return inputs, list(y.split(sizes)) if where.labels == agent else []
 
     def _draw(self, chain: int, step: int) -> int:
@@ -176,7 +207,7 @@ class SplitRun:
         self.simulator = Simulator(posts, run.links, seen=self._check_seen)
         self._allowed = allowed(self.table)
         (self.folder / LINES).unlink(missing_ok=True)
-        lines, bar = _Lines(self.part.metric_name, set(programs)), make_progress(self.say)
+        lines, bar = SplitLines(self.part.metric_name, set(programs)), make_progress(self.say)
         bar.start(run.title, float(run.steps))
         last: dict[str, Any] = {}
         try:
@@ -242,7 +273,18 @@ def summary_of(
     }
 
 
-class _Lines:
+def split_lines(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run so far; one that was torn ends them."""
+    path, found = folder / LINES, []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            found.append(json.loads(text))
+        except ValueError:
+            break
+    return found
+
+
+class SplitLines:
     """Puts together what agents say of steps and tests; step: how many all have done."""
 
     def __init__(self, metric_name: str, agents: Collection[str]) -> None:
@@ -257,13 +299,15 @@ class _Lines:
         if item.loss is not None:
             self._losses.append((item.step, item.loss))
         if item.score is not None:
-            self._scores.setdefault(item.step, {}).update(item.score)
+            found = self._scores.setdefault(item.step, {})
+            told = found.get(TOLD, {}) | item.score.get(TOLD, {})  # of several holders, each of its own
+            found.update({**item.score, TOLD: told})
         self.step = max(0, min(self._done.values()))
         whole = min(self._done.values())
-        return [self._line(step) for step in sorted(self._scores) if step <= whole]
+        return [self.line(step, self._scores.pop(step)) for step in sorted(self._scores) if step <= whole]
 
-    def _line(self, step: int) -> dict[str, Any]:
-        score = self._scores.pop(step)
+    def line(self, step: int, score: Mapping[str, Any]) -> dict[str, Any]:
+        """The line of a step, with what is known of its test."""
         losses = [loss for at, loss in self._losses if at <= step]
         self._losses = [(at, loss) for at, loss in self._losses if at > step]
         return {
@@ -272,7 +316,7 @@ class _Lines:
             "metric": score.get("metric"),
             "train_loss": float(np.mean(losses)) if losses else None,
             "test_loss": score.get("test_loss"),
-            "distance_correlation": score.get("distance_correlation", {}),
+            TOLD: score.get(TOLD, {}),
             "seconds": round(time.perf_counter() - self._began, 3),
         }
 
@@ -295,18 +339,75 @@ def split_of(run: SplitFile, arrays: Arrays | None) -> Split:
             f"model: '{run.model}' is an ONNX file, which cannot be trained. Name a PyTorch model."
         )
     example = torch.zeros(1, *(run.input or ())) if arrays is None else arrays.test_x[:1]
-    network = Network(model, example)
-    given = run.split
-    assignment = network.assignment(tuple(network.cut(name) for name in given.cuts))
+    names, given = input_names(model), run.split
+    _check_inputs(run, names, example.shape[1:])
+    network = Network(model, {name: _features(run, name, example) for name in names})
     placement = Placement(
-        given.segments,
-        (given.inputs,),
+        given.on,
+        (given.inputs,)
+        if isinstance(given.inputs, str)
+        else tuple(given.inputs[name].holder for name in names),
         given.labels,
         labels_leave=given.labels_leave,
         inputs_leave=given.inputs_leave,
     )
-    clients = given.clients or (given.inputs,)
-    return Split(network, assignment, placement, clients, given.mode, given.averager)
+    clients = given.clients or given.holders[:1]
+    return Split(network, _assignment(run, network), placement, clients, given.mode, given.averager)
+
+
+def _assignment(run: SplitFile, network: Network) -> list[int]:
+    """The segment of every operation; BadInput names the line of a module that is not there."""
+    given = run.split.segments
+    if not isinstance(given, Mapping):
+        return network.assignment(tuple(network.cut(name) for name in run.split.cuts))
+    try:
+        return network.assignment_by_module(tuple(given))
+    except BadInput as error:
+        named = [name for name in given if f"'{name}'" in str(error)]
+        raise run.document.error(("split", "segments", *named[:1]), str(error)) from error
+
+
+def _check_inputs(run: SplitFile, names: Sequence[str], shape: Sequence[int]) -> None:
+    """BadInput where the inputs of the file are not the model's, or no part of a sample of this shape."""
+    given, axis, place = run.split.inputs, run.split.axis, ("split", "inputs")
+    if isinstance(given, str):
+        if len(names) > 1:
+            example = "{holder: AGENT, features: [start, stop]}"
+            raise run.document.error(
+                place,
+                f"inputs: the model takes {len(names)} ({', '.join(names)}), one holder is named. Write "
+                f"{{{names[0]}: {example}, ...}}.",
+            )
+        return
+    if not -len(shape) <= axis < len(shape):
+        raise run.document.error(
+            ("split", "axis"),
+            f"axis: a sample {'x'.join(map(str, shape))} has no axis {axis}. Give {-len(shape)} to "
+            f"{len(shape) - 1}.",
+        )
+    for name, part in given.items():
+        if name not in names:
+            raise run.document.error(
+                (*place, name), f"inputs: the model takes no '{name}'. {did_you_mean(name, names)}"
+            )
+        if part.features[1] > shape[axis]:
+            raise run.document.error(
+                (*place, name, "features"),
+                f"inputs.{name}.features: {list(part.features)} ends after the {shape[axis]} features of axis "
+                f"{axis}. Give a stop of at most {shape[axis]}.",
+            )
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise run.document.error(
+            place,
+            f"inputs: nobody holds the model's '{missing[0]}'. Add {missing[0]}: {{holder: AGENT, ...}}.",
+        )
+
+
+def _features(run: SplitFile, name: str, x: torch.Tensor) -> torch.Tensor:
+    """What of samples [n, ...] is this input of the model."""
+    given = run.split.inputs
+    return x if isinstance(given, str) else given[name].take(x, run.split.axis)
 
 
 def _correlations(inputs: Tensors, outputs: Tensors) -> dict[str, Any]:
@@ -315,7 +416,7 @@ def _correlations(inputs: Tensors, outputs: Tensors) -> dict[str, Any]:
     told = {
         name: round(float(distance_correlation(x, value[:CORRELATED])), 4) for name, value in outputs.items()
     }
-    return {"distance_correlation": told} if told else {}
+    return {TOLD: told} if told else {}
 
 
 def _row(row: Transfer) -> dict[str, Any]:

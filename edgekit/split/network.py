@@ -7,7 +7,7 @@ are, each tensor sent once to every segment that uses it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,7 @@ class Network:
     def __init__(self, model: nn.Module, example: torch.Tensor | Mapping[str, torch.Tensor]) -> None:
         self.model = model
         self.traced = _traced(model)
-        names = [node.name for node in self.traced.graph.nodes if node.op == "placeholder"]
+        names = _inputs(self.traced)
         given = {names[0]: example} if isinstance(example, torch.Tensor) else dict(example)
         if set(given) != set(names):
             raise BadInput(
@@ -89,8 +89,7 @@ class Network:
         for cut in self.cuts:
             if cut.name == name:
                 return cut
-        inside = [index for index, node in enumerate(self.order) if name in _names(node)]
-        last = max(inside, default=None)
+        last = max(self.operations(name), default=None)
         for cut in self.cuts:
             if cut.position == last:
                 return cut
@@ -107,6 +106,49 @@ class Network:
         if len(set(places)) < len(places):
             raise BadInput("split: two cuts are at the same place. Name different ones.")
         return [sum(index > place for place in places) for index in range(len(self.order))]
+
+    def operations(self, name: str) -> list[int]:
+        """The places of the operations in a module, or of an operation; none where there is neither."""
+        return [index for index, node in enumerate(self.order) if name in _names(node)]
+
+    def assignment_by_module(self, names: Sequence[str]) -> list[int]:
+        """The segment of every operation, for segments that are modules (or operations), in the order of computation.
+
+        Of modules inside each other the innermost counts. An operation in none of them belongs to the segment that all
+        it takes comes from, otherwise to the first that uses it. BadInput where a segment would have no operation, or
+        another than the last makes the result.
+        """
+        place: dict[str, int] = {}
+        for segment, name in sorted(enumerate(names), key=lambda item: -len(self.operations(item[1]))):
+            place |= {self.order[index].name: segment for index in self.operations(name)}
+        for segment, name in enumerate(names):
+            if segment not in place.values():
+                raise BadInput(f"split: {self._why_empty(name)}")
+        self._spread(place)
+        if place[self.output] != len(names) - 1:
+            raise BadInput(
+                f"split: '{names[place[self.output]]}' makes the result, so it must be the last segment, not "
+                f"'{names[-1]}'. Give segments in the order of computation."
+            )
+        return [place[node.name] for node in self.order]
+
+    def _why_empty(self, name: str) -> str:
+        if self.operations(name):
+            return f"all operations of '{name}' are in modules that are named beside it. Drop it."
+        known = {known for node in self.order for known in _names(node)}
+        return f"the model has no module '{name}'. {did_you_mean(name, known)}"
+
+    def _spread(self, place: dict[str, int]) -> None:
+        """Find the segment of every operation that no module names: from what it takes, then from who uses it."""
+        for node in self.order:
+            sources = {
+                place.get(source.name) for source in node.all_input_nodes if source.name in self._place
+            }
+            if node.name not in place and len(sources) == 1 and None not in sources:
+                place[node.name] = sources.pop()  # type: ignore[assignment]
+        for node in self.order[::-1]:
+            using = [place[user.name] for user in node.users if user.name in place]
+            place.setdefault(node.name, min(using, default=max(place.values())))
 
     def _cuts(self) -> list[Cut]:
         found: list[Cut] = []
@@ -161,6 +203,15 @@ class Network:
             if shapes[0][0] == PROBES[0] and shapes[1][0] == PROBES[1] and shapes[0][1:] == shapes[1][1:]:
                 found[name] = Value(name, shapes[0][1:], first.dtype)
         return found
+
+
+def input_names(model: nn.Module) -> tuple[str, ...]:
+    """The inputs of a model, as `Network` names them."""
+    return tuple(_inputs(_traced(model)))
+
+
+def _inputs(traced: fx.GraphModule) -> list[str]:
+    return [node.name for node in traced.graph.nodes if node.op == "placeholder"]
 
 
 def _traced(model: nn.Module) -> fx.GraphModule:

@@ -5,12 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from edgekit.errors import BadInput, did_you_mean
 from edgekit.split.message import LOSS, What
 from edgekit.split.network import Network
 from edgekit.split.segment import Segment
 
 DATA = -1
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What one agent holds of every sample: features [start, stop) along an axis.
+
+    >>> Slice("left", (0, 2)).take(torch.arange(6).reshape(1, 1, 6), axis=-1)
+    tensor([[[0, 1]]])
+    """
+
+    holder: str
+    features: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        start, stop = self.features
+        if not 0 <= start < stop:
+            raise BadInput(f"features: [{start}, {stop}] has none. Give [start, stop], 0 <= start < stop.")
+
+    def take(self, x: torch.Tensor, axis: int) -> torch.Tensor:
+        """Its part of samples [n, ...]; axis: counted without the batch, negative from the end."""
+        start, stop = self.features
+        return x.narrow(axis if axis < 0 else axis + 1, start, stop - start).contiguous()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from edgekit.decentralized.snapshot import Snapshot
 from edgekit.split.message import Done, Key, Receive, Send, Steps
 from edgekit.split.worker import Tensors, Worker, parts
 
@@ -84,6 +85,31 @@ class Program:
             if self.test is not None and self.test.due(self.step, self.rhythm.steps):
                 score = yield from self._test(self.test)
             yield Done(self.step, loss, score)
+
+    def snapshot(self, into: Snapshot) -> None:
+        """Put all that decides the steps to come: segments, optimizers, random state."""
+        facts: dict[str, Any] = {}
+        for chain, worker in self.workers.items():
+            for segment in worker.own:
+                into.put(f"{chain}/segment/{segment.index}", segment.state_dict())
+            if worker.optimizer is not None:
+                state = worker.optimizer.state_dict()
+                tensors, facts[str(chain)] = _taken_apart(state)
+                into.put(f"{chain}/optimizer", tensors)
+        into.put("random", {"torch": torch.get_rng_state()})
+        into.facts |= {"step": self.step, "optimizers": facts}
+
+    def restore(self, found: Snapshot) -> None:
+        """Go on from what `snapshot` put."""
+        for chain, worker in self.workers.items():
+            for segment in worker.own:
+                segment.load_state_dict(found.take(f"{chain}/segment/{segment.index}"))
+                segment.zero_grad(set_to_none=True)
+            if worker.optimizer is not None:
+                tensors, facts = found.take(f"{chain}/optimizer"), found.facts["optimizers"][str(chain)]
+                worker.optimizer.load_state_dict(_put_together(tensors, facts))
+        torch.set_rng_state(found.take("random")["torch"])
+        self.step = int(found.facts["step"])
 
     def _test(self, test: Test) -> Steps:
         """What this agent knows of a test of the network as it is; of several clients', one's whose turn it was."""
@@ -186,6 +212,26 @@ class Program:
         client = self.clients[worker.chain]
         row = flat([item for item in worker.segments if worker.placement.on[item.index] == client])
         return len(row), row.dtype
+
+
+def _taken_apart(state: Mapping[str, Any]) -> tuple[Tensors, dict[str, Any]]:
+    """(tensors of an optimizer's state by parameter and name, the rest as plain JSON)."""
+    tensors: Tensors = {}
+    plain: dict[str, Any] = {}
+    for index, values in state["state"].items():
+        for name, value in values.items():
+            kept = tensors if isinstance(value, torch.Tensor) else plain
+            kept[f"{index}/{name}"] = value
+    return tensors, {"groups": state["param_groups"], "plain": plain}
+
+
+def _put_together(tensors: Tensors, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `_taken_apart`."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in {**tensors, **facts["plain"]}.items():
+        index, _, key = name.partition("/")
+        state.setdefault(int(index), {})[key] = value
+    return {"state": state, "param_groups": facts["groups"]}
 
 
 def flat(modules: Sequence[nn.Module]) -> torch.Tensor:

@@ -41,7 +41,7 @@ class Kind(IntEnum):
     OFFER = 4  # pairwise averaging begins
     ANSWER = 5  # and ends
     REPORT = 6  # a model, for an observer
-    # 7 and up are for split learning
+    SPLIT = 7  # a value, a gradient, labels or weights of a split network
 
 
 class Reason(str, Enum):

@@ -253,7 +253,7 @@ def test_ended_within_a_round_it_keeps_the_snapshot_before(tmp_path):
     stage.play(lambda: "cam-2" in stage.ended)
     assert isinstance(stage.ended["cam-2"], KeyboardInterrupt)
     assert all(number % 4 == 0 for number in session.keeper.snapshots())
-    assert session.status == "left"
+    assert session.presence.status == "left"
     stage.starter.stop("enough")
     stage.starter.close()
     stage.wait()
@@ -337,9 +337,9 @@ def test_another_model_is_refused_by_name(tmp_path):
     stage = Stage(tmp_path, spec)
     stage.start()
     session = stage.join("cam-0", 0, patience=1.0)
-    stage.play(lambda: session.status == "ready")
+    stage.play(lambda: session.presence.status == "ready")
     session._schema ^= 1
-    session._state("ready")
+    session.presence.tell("ready")
     with pytest.raises(BadInput, match=r"the model of cam-0 differs from the run document's"):
         stage.play()
     stage.starter.close()
