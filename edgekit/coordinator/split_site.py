@@ -147,6 +147,7 @@ class SplitSite:
         """Wait for all; BadInput with the last line of one that failed."""
         bar = make_progress(self.say)
         bar.start(self.run.title, float(self.run.steps))
+        shown = 0
         try:
             while any(process.poll() is None for process in started.values()):
                 for agent, process in started.items():
@@ -158,7 +159,10 @@ class SplitSite:
                         )
                         raise BadInput(f"{agent} failed: {log[-1] if log else process.returncode}")
                 lines = [line for agent in started for line in split_lines(self.folder / AGENTS / agent)]
-                bar.advance(float(max((line["step"] for line in lines), default=0)))
+                step = max((line["step"] for line in lines), default=0)
+                if step > shown:
+                    bar.advance(float(step))
+                    shown = step
                 time.sleep(0.2)
         finally:
             bar.stop()
@@ -187,7 +191,7 @@ SECRET: Final = "secret"
 
 
 def folder_of(given: Path | None, title: str, me: str | None) -> Path:
-    """Where a run goes: as asked, else the newest that has not ended, so that the same command goes on, else a new one."""
+    """Where a run goes: as asked, else the newest that has not ended, so that the command goes on, else a new one."""
     if given is not None:
         return given
     name = title if me is None else f"{title}-{me}"

@@ -108,8 +108,9 @@ class Parts:
     @property
     def holders(self) -> tuple[str, ...]:
         """Who holds inputs, as they are named."""
-        one = isinstance(self.inputs, str)
-        return (self.inputs,) if one else tuple(part.holder for part in self.inputs.values())
+        if isinstance(self.inputs, str):
+            return (self.inputs,)
+        return tuple(part.holder for part in self.inputs.values())
 
 
 @dataclass(frozen=True)
