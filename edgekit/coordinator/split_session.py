@@ -82,6 +82,7 @@ class SplitSession:
         self.keeper = Keeper(folder)
         self.roster: RosterDocument | None = None
         self.last: dict[str, Any] = {}
+        self.lines = SplitLines(part.metric_name, {self.me})
         self._began = self._snapshot()
         self._up, self._complete = True, set[str]()
 
@@ -199,7 +200,7 @@ class SplitSession:
         for later in self.keeper.snapshots():
             if later > self.program.step:
                 self.keeper.drop(later)
-        self.lines = SplitLines(self.part.metric_name, {self.me})
+        self.lines = SplitLines(self.part.metric_name, {self.me}, found.facts["losses"])
         path = self.folder / LINES
         text = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         kept = [] if step is None else [line for line in text if _step_of(line) <= step]
@@ -251,6 +252,7 @@ class SplitSession:
         found = Snapshot()
         self.program.snapshot(found)
         self.post.snapshot(found)
+        found.facts["losses"] = self.lines.losses
         return found
 
     def _look(self) -> None:

@@ -285,19 +285,24 @@ def split_lines(folder: Path) -> list[dict[str, Any]]:
 
 
 class SplitLines:
-    """Puts together what agents say of steps and tests; step: how many all have done."""
+    """Puts together what agents say of steps and tests.
 
-    def __init__(self, metric_name: str, agents: Collection[str]) -> None:
+    step: how many all have done; losses: (step, loss) since the last line.
+    """
+
+    def __init__(
+        self, metric_name: str, agents: Collection[str], losses: Iterable[tuple[int, float]] = ()
+    ) -> None:
         self.metric_name, self.step, self._began = metric_name, 0, time.perf_counter()
         self._done = dict.fromkeys(agents, -1)
-        self._losses: list[tuple[int, float]] = []
+        self.losses = [(step, loss) for step, loss in losses]
         self._scores: dict[int, dict[str, Any]] = {}
 
     def add(self, agent: str, item: Done) -> list[dict[str, Any]]:
         """The lines that are whole now."""
         self._done[agent] = item.step
         if item.loss is not None:
-            self._losses.append((item.step, item.loss))
+            self.losses.append((item.step, item.loss))
         if item.score is not None:
             found = self._scores.setdefault(item.step, {})
             told = found.get(TOLD, {}) | item.score.get(TOLD, {})  # of several holders, each of its own
@@ -308,8 +313,8 @@ class SplitLines:
 
     def line(self, step: int, score: Mapping[str, Any]) -> dict[str, Any]:
         """The line of a step, with what is known of its test."""
-        losses = [loss for at, loss in self._losses if at <= step]
-        self._losses = [(at, loss) for at, loss in self._losses if at > step]
+        losses = [loss for at, loss in self.losses if at <= step]
+        self.losses = [(at, loss) for at, loss in self.losses if at > step]
         return {
             "step": step,
             "metric_name": self.metric_name,
@@ -339,14 +344,12 @@ def split_of(run: SplitFile, arrays: Arrays | None) -> Split:
             f"model: '{run.model}' is an ONNX file, which cannot be trained. Name a PyTorch model."
         )
     example = torch.zeros(1, *(run.input or ())) if arrays is None else arrays.test_x[:1]
-    names, given = input_names(model), run.split
+    names, given, held = input_names(model), run.split, run.split.inputs
     _check_inputs(run, names, example.shape[1:])
     network = Network(model, {name: _features(run, name, example) for name in names})
     placement = Placement(
         given.on,
-        (given.inputs,)
-        if isinstance(given.inputs, str)
-        else tuple(given.inputs[name].holder for name in names),
+        (held,) if isinstance(held, str) else tuple(held[name].holder for name in names),
         given.labels,
         labels_leave=given.labels_leave,
         inputs_leave=given.inputs_leave,

@@ -92,14 +92,19 @@ class Split:
     def _weights(self) -> list[Transfer]:
         if len(self.clients) < 2:
             return []
-        sent = flat([segment for segment in self.segments if self.placement.on[segment.index] == CLIENT])
-        shape, size = (len(sent),), sent.nbytes
+        length, dtype = self._client_row()
+        shape, size = (length,), length * dtype.itemsize
         row = lambda giver, taker: Transfer(giver, taker, "weights", "segments", shape, size, -1, -1)  # noqa: E731
         if self.mode == "sequential":
             return [row(one, self.clients[(i + 1) % len(self.clients)]) for i, one in enumerate(self.clients)]
         averager = self.averager or self.clients[0]
         others = [client for client in self.clients if client != averager]
         return [row(one, averager) for one in others] + [row(averager, one) for one in others]
+
+    def _client_row(self) -> tuple[int, torch.dtype]:
+        """Length and dtype of a client's segments as one row."""
+        row = flat([segment for segment in self.segments if self.placement.on[segment.index] == CLIENT])
+        return len(row), row.dtype
 
     def programs(
         self,
@@ -125,6 +130,7 @@ class Split:
                 rhythm,
                 batches(agent),
                 averager=self.averager,
+                row=self._client_row(),
                 test=None if test is None else test(agent),
             )
         return found

@@ -56,7 +56,8 @@ class Program:
 
     workers {chain: its worker}, of all chains that the agent takes part in; clients: the agent that holds the data of
     each chain; averager: who averages the clients' segments, None where nobody does; batches(chain, step): the inputs
-    and targets of this agent, by micro-batch; step: how many are done.
+    and targets of this agent, by micro-batch; row: length and dtype of
+    a client's segments as one row; step: how many are done.
     """
 
     def __init__(
@@ -69,11 +70,12 @@ class Program:
         batches: Batches,
         *,
         averager: str | None = None,
+        row: tuple[int, torch.dtype] = (0, torch.float32),
         test: Test | None = None,
     ) -> None:
         self.me, self.workers, self.clients = me, dict(workers), list(clients)
         self.mode, self.rhythm, self.batches, self.averager = mode, rhythm, batches, averager
-        self.test, self.step = test, 0
+        self.test, self.row, self.step = test, row, 0
 
     def run(self) -> Steps:
         """All steps that are left; yields `Done` after each, and after a test before the first."""
@@ -177,7 +179,7 @@ class Program:
 
     def _collect(self) -> Steps:
         """The mean of all clients' rows, in their order; sent to the others, and returned."""
-        (size, dtype), rows = self._client_row(), []
+        (size, dtype), rows = self.row, []
         for chain, client in enumerate(self.clients):
             if client == self.me:
                 rows.append(flat(self._modules(chain)))
@@ -205,13 +207,6 @@ class Program:
     def _modules(self, chain: int) -> list[nn.Module]:
         """The segments of a chain that this agent holds."""
         return list(self.workers[chain].own)
-
-    def _client_row(self) -> tuple[int, torch.dtype]:
-        """Length and dtype of a client's row, also where this agent holds no client's segments."""
-        worker = next(iter(self.workers.values()))
-        client = self.clients[worker.chain]
-        row = flat([item for item in worker.segments if worker.placement.on[item.index] == client])
-        return len(row), row.dtype
 
 
 def _taken_apart(state: Mapping[str, Any]) -> tuple[Tensors, dict[str, Any]]:
