@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from edgekit.cli import split_infer, split_plan
 from edgekit.cli.check import shape
 from edgekit.cli.console import say, say_aside, say_json, say_nothing, table
 from edgekit.errors import BadInput
@@ -13,13 +14,17 @@ from edgekit.progress import show_progress
 
 EXAMPLE = """edgekit split split.yaml --out runs/split
   edgekit split split.yaml --broker mqtts://broker.local --as camera
+  edgekit split infer split.yaml --broker mqtts://broker.local --as camera --weights runs/camera-1
   edgekit split plan resnet8 --device cam=0.2 --device edge=1 --mbps 100 --ms 5"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words that the verb takes."""
     parser.add_argument(
-        "what", nargs="+", metavar="RUN.yaml | plan MODEL", help="a run to simulate, or a model to cut"
+        "what",
+        nargs="+",
+        metavar="RUN.yaml | infer RUN.yaml | plan MODEL",
+        help="a run to train, a network to ask, or a model to cut",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one value"
@@ -70,7 +75,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cuts", type=int, metavar="N", help="plan: at most so many")
     parser.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="plan: samples a request (default: 1)"
+        "--batch", type=int, default=1, metavar="N", help="plan, infer: samples a request (default: 1)"
     )
     parser.add_argument(
         "--result-at", metavar="NAME", help="plan: who needs the result (default: whoever makes it)"
@@ -79,6 +84,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="plan: draw bytes and time over the cuts, to .svg"
     )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="DIR",
+        help="infer: the folder that this agent trained in (default: the file's)",
+    )
+    parser.add_argument(
+        "--requests", type=int, metavar="N", help="infer: how many to ask (default: the test samples)"
+    )
+    parser.add_argument(
+        "--window", type=int, default=8, metavar="N", help="infer: requests under way at a time (default: 8)"
+    )
+    parser.add_argument("--once", action="store_true", help="infer: serve one who asks, then end")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
 
@@ -86,9 +104,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """0 where the run came to its end, or there is a plan."""
     if options.what[0] == "plan":
-        return _plan(options)
+        return split_plan.run(options)
+    if options.what[0] == "infer":
+        return split_infer.run(options)
     if len(options.what) != 1:
-        raise BadInput("split: it takes one run file, or 'plan MODEL'.")
+        raise BadInput("split: it takes one run file, or 'plan MODEL', or 'infer RUN.yaml'.")
     return _run(options)
 
 
@@ -185,103 +205,3 @@ def _result(summary: dict[str, Any]) -> None:
 
 def _figure(value: float | None) -> str:
     return "at another agent" if value is None else f"{value:.4f}"
-
-
-def _plan(options: argparse.Namespace) -> int:
-    import torch
-
-    from edgekit.split import plan as planning
-    from edgekit.split.network import Network
-
-    if len(options.what) != 2:
-        raise BadInput("split plan: it takes one model, such as: edgekit split plan resnet8")
-    torch.set_num_threads(1)
-    model, example = _model(options)
-    network = Network(model, example)
-    seconds = planning.measure(network, options.batch)
-    devices = _devices(options.device or ["this-machine=1"], seconds)
-    names = [device.name for device in devices]
-    links = {
-        (one, other): planning.Link(options.mbps, options.ms)
-        for one in names
-        for other in names
-        if one != other
-    }
-    ends = planning.Ends(names[0], options.result_at, options.batch, inputs_leave=options.inputs_leave)
-    best = planning.plan(network, devices, links, ends, aim=options.aim, cuts=options.cuts)
-    rows = sorted(planning.table(network, devices, links, ends), key=lambda found: found.cost(options.aim))
-    if options.plot is not None:
-        _draw(network, seconds, best, options.plot)
-    if options.json:
-        say_json({"best": _as_json(best), "single_cuts": [_as_json(row) for row in rows]})
-        return 0
-    shown = [best, *[row for row in rows if (row.cuts, row.agents) != (best.cuts, best.agents)][:9]]
-    table(
-        ["", "segments", "cut after", "bytes at the cuts", "latency", "slowest stage"],
-        [
-            (
-                "best" if index == 0 else "",
-                " -> ".join(row.agents),
-                ", ".join(row.cuts) or "none",
-                f"{sum(stage.bytes for stage in row.stages):,.0f}",
-                f"{1000 * row.latency:.2f} ms",
-                f"{1000 * row.slowest:.2f} ms",
-            )
-            for index, row in enumerate(shown)
-        ],
-        title=f"{options.what[1]}, batch {options.batch}, {options.mbps:g} Mbit/s, {options.ms:g} ms: by {options.aim}",
-        numbers=["bytes at the cuts", "latency", "slowest stage"],
-    )
-    say(
-        "operations were timed here, and the times scaled by each device's speed: a prediction, not a measurement there"
-    )
-    return 0
-
-
-def _model(options: argparse.Namespace) -> tuple[Any, Any]:
-    """(the model, an example of its inputs)."""
-    from edgekit.cli.check import model_and_example
-
-    words = argparse.Namespace(model=options.what[1], data=options.data, input=options.input)
-    model, example = model_and_example(words)
-    if example is None:
-        raise BadInput(
-            "split plan: an ONNX file cannot be cut here. Name the PyTorch model it was made from."
-        )
-    values = list(example.values()) if isinstance(example, dict) else [example]
-    return model, values[0] if len(values) == 1 else example
-
-
-def _devices(words: list[str], seconds: list[float]) -> list[Any]:
-    from edgekit.split.plan import Device
-
-    made = []
-    for word in words:
-        name, _, rest = word.partition("=")
-        try:
-            numbers = [float(part) for part in rest.split(",")] if rest else [1.0]
-        except ValueError:
-            numbers = []
-        if not name or not 1 <= len(numbers) <= 2 or min(numbers) <= 0:
-            raise BadInput(f"--device {word}: write NAME=SPEED or NAME=SPEED,WATTS, such as cam=0.2,3")
-        made.append(Device.scaled(name, seconds, numbers[0], numbers[1] if len(numbers) == 2 else None))
-    return made
-
-
-def _as_json(found: Any) -> dict[str, Any]:
-    return {
-        "agents": list(found.agents),
-        "cuts": list(found.cuts),
-        "latency_ms": 1000 * found.latency,
-        "slowest_ms": 1000 * found.slowest,
-        "joules": found.joules,
-        "bytes": [stage.bytes for stage in found.stages],
-    }
-
-
-def _draw(network: Any, seconds: list[float], best: Any, path: Path) -> None:
-    from edgekit.report.cuts import cuts_svg
-
-    if path.suffix.lower() != ".svg":
-        raise BadInput(f"--plot: '{path}' is no SVG. Name a file that ends in .svg.")
-    path.write_text(cuts_svg(network, seconds, best), encoding="utf-8")

@@ -84,6 +84,7 @@ class Parts:
     averager: str | None = None
     every: int = 1
     micro_batches: int = 1
+    spares: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("every", "micro_batches"):

@@ -89,15 +89,19 @@ class SplitPart:
         return [min(piece, count - start) for start in range(0, count, piece)]
 
     @cached_property
-    def schema(self) -> int:
-        """A hash of all that must be the same at all agents: the run but for its data, the network, its weights."""
+    def structure(self) -> int:
+        """A hash of the run but for its data, and of the network but for its weights."""
         apart = {"data", "model", "title", "links", "initial_weights"}
         values = {key: value for key, value in self.run.plain.items() if key not in apart}
         network = self.split.network
         shapes = {name: list(value.shape) for name, value in network.values.items()}
         facts = [values, shapes, list(self.split.assignment), list(map(str, network.traced.graph.nodes))]
-        weights = b"".join(value.numpy().tobytes() for value in network.model.state_dict().values())
-        return crc32(weights, crc32(json.dumps(facts, sort_keys=True, default=str).encode()))
+        return crc32(json.dumps(facts, sort_keys=True, default=str).encode())
+
+    @cached_property
+    def schema(self) -> int:
+        """A hash of all that must be the same at all agents: the structure, and the weights to begin with."""
+        return weights_hash(self.split.network.model, self.structure)
 
     def longest(self, post: Post) -> int:
         """The longest payload that an agent may receive, bytes."""
@@ -324,6 +328,13 @@ class SplitLines:
             TOLD: score.get(TOLD, {}),
             "seconds": round(time.perf_counter() - self._began, 3),
         }
+
+
+def weights_hash(module: torch.nn.Module, start: int = 0) -> int:
+    """CRC-32 of all parameters and buffers."""
+    for value in module.state_dict().values():
+        start = crc32(value.detach().cpu().contiguous().numpy().tobytes(), start)
+    return start
 
 
 def split_of(run: SplitFile, arrays: Arrays | None) -> Split:
