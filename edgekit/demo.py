@@ -1,11 +1,12 @@
 """The demonstration: train a small network on the shipped data and compress it for this machine; then four agents, each
-with data of its own, train another together over a broker."""
+with data of its own, train another together over a broker, and a network is split between a camera and an edge
+server."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgekit.pipeline import Result, compress_recipe
 from edgekit.recipe import parse_recipe
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from edgekit.runs.history import History
 
 TRAINING_EPOCHS = 3
-TOGETHER = "together"  # the folder of the second part
+TOGETHER, SPLIT = "together", "split"  # the folders of the second part and the third
 RECIPE = """\
 # What `edgekit demo` runs; change it and run it again with: edgekit compress {folder}/recipe.yaml --out runs/mine
 model: {{resnet8: {{width: 32}}}}
@@ -29,7 +30,7 @@ steps:
   - quantize: {{epochs: 1}}
 """
 RUN = """\
-# What the last part of `edgekit demo` ran: four agents, each with three of the ten classes, and no server.
+# What the second part of `edgekit demo` ran: four agents, each with three of the ten classes, and no server.
 # Again: edgekit train run.yaml       In the simulator: edgekit simulate run.yaml
 title: together
 algorithm: {ngc: {alpha: 1}}
@@ -41,6 +42,23 @@ batch: 32
 optimizer: {sgd: {lr: 0.02}}
 rounds: 400
 evaluate_every: 50
+"""
+SPLIT_RUN = """\
+# What the last part of `edgekit demo` ran: a camera keeps images, labels and the last layers, an edge server computes
+# the middle. Again: edgekit split split.yaml --broker here      In the simulator: edgekit split split.yaml
+title: demo-split
+model: {resnet8: {norm: group, width: 8}}
+data: {fashion-mnist: {test_limit: 500}}
+steps: 160
+batch: 32
+optimizer: {sgd: {lr: 0.1, momentum: 0.9}}
+evaluate_every: 80
+split:
+  cuts: [stages.0, stages.1]
+  segments: [camera, edge, camera]
+  inputs: camera
+  labels: camera
+  values: uint8
 """
 
 
@@ -69,6 +87,39 @@ def together(folder: Path, *, say: Callable[[str], None], rounds: int | None = N
     agents = study.cells[0].run.agents
     say(f"training a network between {agents} agents, each with its own data and process, over MQTT")
     return Training(study, place, Terms(local=agents), say=say).history()
+
+
+def divided(folder: Path, *, say: Callable[[str], None], steps: int | None = None) -> dict[str, Any]:
+    """A camera and an edge server train one network, each its segments, over a broker in Python; the summary."""
+    from edgekit.coordinator.split_site import HERE, Meeting, SplitSite
+    from edgekit.journal import read_json
+    from edgekit.runs.split_file import parse_split
+    from edgekit.runs.split_run import SUMMARY
+
+    place = folder / SPLIT
+    if (place / SUMMARY).exists():
+        found: dict[str, Any] = read_json(place / SUMMARY)
+        return found
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / "split.yaml"
+    path.write_text(SPLIT_RUN, encoding="utf-8")
+    changed = [] if steps is None else [f"steps={steps}", f"evaluate_every={steps}"]
+    run, document = parse_split(SPLIT_RUN, source=str(path), overrides=changed)
+    words = [word for item in changed for word in ("--set", item)]
+    meeting = Meeting(HERE, command=("split", str(path.resolve()), *words))
+    say("splitting a network between a camera and an edge server, in two processes, over MQTT")
+    return SplitSite(run, document, place, meeting, say=say).finish()
+
+
+def what_crossed(summary: dict[str, Any]) -> str:
+    """The third part in a line."""
+    last, sent = summary["last"], summary["last"]["agents"]
+    mean = lambda agent: sum(sent[agent].values()) / 2**20  # noqa: E731
+    return (
+        f"{last['step']} steps: accuracy {100 * last['metric']:.1f} %; the camera sent {mean('camera'):.0f} MiB of "
+        f"activations and gradients, the edge server {mean('edge'):.0f} MiB. No image, label or last layer left the "
+        "camera."
+    )
 
 
 def what_happened(history: History) -> str:

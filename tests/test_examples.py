@@ -79,3 +79,13 @@ def test_the_demonstration_ends_with_four_agents(tmp_path):
     assert not list((tmp_path / "together").rglob("*.tmp"))
     again = demo.together(tmp_path, say=said.append, rounds=20)
     assert again.rows == history.rows
+
+
+def test_the_demonstration_splits_a_network(tmp_path):
+    said: list[str] = []
+    found = demo.divided(tmp_path, say=said.append, steps=3)
+    assert found["last"]["step"] == 3
+    assert set(found["last"]["agents"]) == {"camera", "edge"}
+    assert {row["what"] for row in found["leaves"]} == {"value", "gradient"}
+    assert demo.what_crossed(found).startswith("3 steps: accuracy ")
+    assert demo.divided(tmp_path, say=said.append) == found

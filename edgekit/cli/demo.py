@@ -1,4 +1,4 @@
-"""`edgekit demo`: compression of a small network, end to end, and training between four agents."""
+"""`edgekit demo`: a small network compressed, end to end; training between four agents; a network over two."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def run(options: argparse.Namespace) -> int:
 
     from edgekit import demo
     from edgekit.cli.simulate import show
+    from edgekit.cli.split import leaves
     from edgekit.journal import new_folder
     from edgekit.progress import show_progress
     from edgekit.report import print_table
@@ -37,6 +38,15 @@ def run(options: argparse.Namespace) -> int:
         history = demo.together(folder, say=say_aside)
     show(history)
     say(
-        demo.what_happened(history), f"files: {history.folder} (try: edgekit train {history.folder}/run.yaml)"
+        demo.what_happened(history),
+        f"files: {history.folder} (try: edgekit train {history.folder}/run.yaml)",
+        "",
+    )
+    with show_progress("auto"):
+        summary = demo.divided(folder, say=say_aside)
+    leaves(summary["leaves"])
+    say(
+        demo.what_crossed(summary),
+        f"files: {folder / demo.SPLIT} (try: edgekit split {folder / demo.SPLIT}/split.yaml --broker here)",
     )
     return 0 if result.met else 1

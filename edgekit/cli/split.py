@@ -118,7 +118,7 @@ def _run(options: argparse.Namespace) -> int:
     from edgekit.coordinator.split_site import SplitSite, folder_of
     from edgekit.journal import new_folder
     from edgekit.runs.split_file import read_split
-    from edgekit.runs.split_run import SplitRun
+    from edgekit.runs.split_run import SplitRun, row_of
     from edgekit.yaml_lines import write_yaml
 
     torch.set_num_threads(1)  # the same bits on every machine of a kind
@@ -135,7 +135,7 @@ def _run(options: argparse.Namespace) -> int:
         tell(f"output: {folder}")
         found = SplitSite(made, document, folder, _meeting(options), say=tell)
     if not options.json:
-        _leaves(found.table)
+        leaves([row_of(row) for row in found.table])
     (folder / "run.yaml").write_text(write_yaml(dict(document.value)), encoding="utf-8")
     with show_progress("silent" if options.quiet else "auto"):
         summary = found.finish()
@@ -161,18 +161,18 @@ def _meeting(options: argparse.Namespace) -> Any:
     )
 
 
-def _leaves(rows: list[Any]) -> None:
+def leaves(rows: list[dict[str, Any]]) -> None:
     """What leaves each device, before anything does."""
     table(
         ["from", "to", "what", "name", "shape of a sample", "bytes of a sample"],
         [
             (
-                row.sender,
-                row.receiver,
-                row.what,
-                row.name,
-                "x".join(map(str, row.shape)) or "1",
-                f"{row.bytes:,}",
+                row["from"],
+                row["to"],
+                row["what"],
+                row["name"],
+                "x".join(map(str, row["shape"])) or "1",
+                f"{row['bytes']:,}",
             )
             for row in rows
         ],
@@ -197,7 +197,7 @@ def _result(summary: dict[str, Any]) -> None:
                 _figure(last["test_loss"]),
                 f"{last['bytes_sent']['total'] / 2**20:.1f} MiB",
                 "no links" if shown is None else f"{shown:.2f}",
-                "nothing leaves" if told is None else f"{told:.3f}",
+                ("not known here" if real else "nothing leaves") if told is None else f"{told:.3f}",
             )
         ],
     )
