@@ -271,7 +271,7 @@ def summary_of(
         "schema": 1,
         "title": run.title,
         "last": dict(last),
-        "leaves": [_row(row) for row in table],
+        "leaves": [row_of(row) for row in table],
         "run": document.value,
         "versions": environment(),
     }
@@ -433,7 +433,8 @@ def _correlations(inputs: Tensors, outputs: Tensors) -> dict[str, Any]:
     return {TOLD: told} if told else {}
 
 
-def _row(row: Transfer) -> dict[str, Any]:
+def row_of(row: Transfer) -> dict[str, Any]:
+    """A row of the table of what leaves each device."""
     return {
         "from": row.sender,
         "to": row.receiver,

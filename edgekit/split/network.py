@@ -140,15 +140,22 @@ class Network:
 
     def _spread(self, place: dict[str, int]) -> None:
         """Find the segment of every operation that no module names: from what it takes, then from who uses it."""
+        origin: dict[str, int | None] = {name: self._only_user(name, place) for name in self.inputs}
+        origin.update(place)
         for node in self.order:
-            sources = {
-                place.get(source.name) for source in node.all_input_nodes if source.name in self._place
-            }
-            if node.name not in place and len(sources) == 1 and None not in sources:
-                place[node.name] = sources.pop()  # type: ignore[assignment]
+            sources = {origin.get(source.name) for source in node.all_input_nodes if source.op != "get_attr"}
+            source = sources.pop() if len(sources) == 1 else None
+            if node.name not in place and source is not None:
+                place[node.name] = origin[node.name] = source
         for node in self.order[::-1]:
             using = [place[user.name] for user in node.users if user.name in place]
             place.setdefault(node.name, min(using, default=max(place.values())))
+
+    def _only_user(self, name: str, place: Mapping[str, int]) -> int | None:
+        """The one segment that uses an input, so that it need not leave for operations around that segment."""
+        (node,) = (node for node in self.traced.graph.nodes if node.name == name)
+        using = {place[user.name] for user in node.users if user.name in place}
+        return using.pop() if len(using) == 1 else None
 
     def _cuts(self) -> list[Cut]:
         found: list[Cut] = []

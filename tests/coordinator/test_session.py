@@ -268,7 +268,7 @@ def test_who_comes_too_late_is_told_that_it_is_over(tmp_path):
     late = stage.join("cam-3", 3)
     stage.play(lambda: "cam-3" in stage.ended)
     assert stage.ended["cam-3"] == "over"
-    assert late.status == "left"
+    assert late.presence.status == "left"
     stage.starter.close()
     stage.wait()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from torch import nn
 from edgekit.registry import models
 from edgekit.split.build import Split
 from edgekit.split.network import Network
-from edgekit.split.placement import Placement
+from edgekit.split.placement import Placement, Slice
 from edgekit.split.post import Post
 from edgekit.split.program import Rhythm
 from edgekit.split.simulate import Simulator
@@ -51,9 +51,50 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+class Branch(nn.Module):
+    """Two convolutions with GroupNorm over pictures of 6 x 6, to 8 features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4)
+        self.second, self.out = nn.Conv2d(4, 4, 3, stride=2, padding=1), nn.Linear(36, 8)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.second(torch.relu(self.norm(self.first(x))))).flatten(1))
+
+
+class TwoBranches(nn.Module):
+    """Convolutions for either half of a picture, and a head on both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low, self.high = Branch(), Branch()
+        self.head = nn.Sequential(nn.ReLU(), nn.Linear(16, CLASSES))
+
+    def forward(self, left, right):
+        return self.head(torch.cat([self.low(left), self.high(right)], 1))
+
+
+class TwoAttentions(nn.Module):
+    """A block for either half of each token; the second also hears what the first makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low, self.high, self.head = Block(), Block(), nn.Linear(32, CLASSES)
+
+    def forward(self, left, right):
+        low = self.low(left * 0.5)
+        high = self.high(right + low)
+        return self.head(torch.cat([low, high], 2).mean(1))
+
+
 def make(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     """A model with fixed weights, and the shape of a sample."""
     torch.manual_seed(3)
+    if name == "two_branches":
+        return TwoBranches(), (1, 6, 12)
+    if name == "two_attentions":
+        return TwoAttentions(), (8, 32)
     if name == "transformer":
         return Transformer(), (8, 16)
     if name == "ds_cnn":
@@ -66,6 +107,17 @@ def batch(shape: tuple[int, ...], chain: int, step: int) -> tuple[torch.Tensor, 
     chance = torch.Generator().manual_seed(1000 * chain + step)
     x = torch.randn(BATCH, *shape, generator=chance)
     return x, torch.randint(0, CLASSES, (BATCH,), generator=chance)
+
+
+def halves(shape: tuple[int, ...], holders: tuple[str, str] = ("west", "east")) -> dict[str, Slice]:
+    """The first and the second half of the last axis."""
+    half = shape[-1] // 2
+    return {"left": Slice(holders[0], (0, half)), "right": Slice(holders[1], (half, 2 * half))}
+
+
+def inputs_of(x: torch.Tensor, features: Mapping[str, Slice] | None) -> dict[str, torch.Tensor]:
+    """The inputs of a model: samples as they are, or each slice of them."""
+    return {name: part.take(x, -1) for name, part in features.items()} if features else {"x": x}
 
 
 def split(
@@ -93,6 +145,7 @@ def train(
     micro: int = 1,
     every: int = 1,
     posts: dict[str, Post] | None = None,
+    features: Mapping[str, Slice] | None = None,
     **options,
 ) -> tuple[dict, list[float], Simulator]:
     """Run a split network in the simulator: its programs, the losses in order, the simulator."""
@@ -101,7 +154,10 @@ def train(
         def held(chain, step):
             placed, sizes = made.placed(chain), parts(BATCH, micro)
             x, y = batch(shape, chain, step)
-            inputs = [{"x": part} for part in x.split(sizes)] if placed.inputs[0] == agent else []
+            inputs = [
+                {name: x for name, x in given.items() if placed.holder(made.network, name) == agent}
+                for given in (inputs_of(part, features) for part in x.split(sizes))
+            ]
             return inputs, list(y.split(sizes)) if placed.labels == agent else []
 
         return held
@@ -117,13 +173,18 @@ def train(
 
 
 def whole(
-    model: nn.Module, shape: tuple[int, ...], order: list[list[int]], optimizer: Callable
+    model: nn.Module,
+    shape: tuple[int, ...],
+    order: list[list[int]],
+    optimizer: Callable,
+    *,
+    features: Mapping[str, Slice] | None = None,
 ) -> list[float]:
     """The same network in one process: in each step the batches of some chains as one; their losses."""
     steps, losses = optimizer(model.parameters()), []
     for step, chains in enumerate(order):
         x, y = (torch.cat(tensors) for tensors in zip(*(batch(shape, c, step) for c in chains), strict=True))
-        loss = cross_entropy(model(x), y)
+        loss = cross_entropy(model(*inputs_of(x, features).values()), y)
         loss.backward()
         steps.step()
         steps.zero_grad()
