@@ -29,10 +29,12 @@ def test_split_codecs():
         assert row["test_samples"] == 100
         assert (row["seeds"], row["steps"], row["batch"]) == (2, 3, 16)
         assert len(row["accuracies"]) == len(row["drops"]) == 2
-        assert row["accuracy"]["value"] == pytest.approx(sum(row["accuracies"]) / 2, abs=0.01)
+        assert row["accuracy"] == pytest.approx(sum(row["accuracies"]) / 2, abs=0.01)
         assert row["drop_points"]["value"] == pytest.approx(sum(row["drops"]) / 2, abs=0.01)
-        low, high = row["drop_points"]["ci95"]
-        assert low <= row["drop_points"]["value"] <= high
+        for name in ("drop_points", "drop_over_seeds"):
+            low, high = row[name]["ci95"]
+            assert low <= row[name]["value"] <= high
+            assert row[name]["value"] == pytest.approx(row["drop_points"]["value"], abs=0.002)
     assert raw["drops"] == [0, 0]
     assert done.stderr.count("bytes of values") == 6
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.cli import split_infer, split_plan
-from edgekit.cli.check import shape
 from edgekit.cli.console import say, say_aside, say_json, say_nothing, table
 from edgekit.errors import BadInput
 from edgekit.progress import show_progress
@@ -29,76 +28,40 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="change one value"
     )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the output folder (default: runs/TITLE-N)")
     parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="plan, infer: samples a request (default: 1)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--quiet", action="store_true", help="print no progress")
+    _meeting_arguments(parser.add_argument_group("between machines"))
+    split_infer.arguments(parser.add_argument_group("infer RUN.yaml"))
+    split_plan.arguments(parser.add_argument_group("plan MODEL"))
+
+
+def _meeting_arguments(group: Any) -> None:
+    group.add_argument(
         "--broker",
         metavar="URL",
         help="run it for real: the agents meet at mqtt://host or mqtts://host ('here' starts a broker)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--as",
         dest="me",
         metavar="AGENT",
         help="with --broker: this machine is that agent (default: all, a process each)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--wait", type=float, default=60.0, metavar="S", help="seconds to wait for the others (default: 60)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--credentials", type=Path, metavar="DIR", help="this machine's, as edgekit broker certs makes them"
     )
-    parser.add_argument(
+    group.add_argument(
         "--insecure",
         action="store_true",
         help="let activations cross the network unencrypted, readable by anyone on the way",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the output folder (default: runs/TITLE-N)")
-    parser.add_argument(
-        "--device",
-        action="append",
-        default=[],
-        metavar="NAME=SPEED[,WATTS]",
-        help="plan: an agent and how fast it is beside this machine; the first has the input",
-    )
-    parser.add_argument("--data", metavar="NAME", help="plan: take the input shape from this data set")
-    parser.add_argument("--input", type=shape, metavar="C,H,W", help="plan: the shape of one sample")
-    parser.add_argument(
-        "--mbps", type=float, default=100.0, metavar="B", help="plan: bandwidth of the links (default: 100)"
-    )
-    parser.add_argument(
-        "--ms", type=float, default=1.0, metavar="L", help="plan: latency one way (default: 1)"
-    )
-    parser.add_argument(
-        "--aim",
-        choices=["latency", "throughput", "energy"],
-        default="latency",
-        help="plan: what is to be small",
-    )
-    parser.add_argument("--cuts", type=int, metavar="N", help="plan: at most so many")
-    parser.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="plan, infer: samples a request (default: 1)"
-    )
-    parser.add_argument(
-        "--result-at", metavar="NAME", help="plan: who needs the result (default: whoever makes it)"
-    )
-    parser.add_argument("--inputs-leave", action="store_true", help="plan: the input itself may be sent")
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="plan: draw bytes and time over the cuts, to .svg"
-    )
-    parser.add_argument(
-        "--weights",
-        type=Path,
-        metavar="DIR",
-        help="infer: the folder that this agent trained in (default: the file's)",
-    )
-    parser.add_argument(
-        "--requests", type=int, metavar="N", help="infer: how many to ask (default: the test samples)"
-    )
-    parser.add_argument(
-        "--window", type=int, default=8, metavar="N", help="infer: requests under way at a time (default: 8)"
-    )
-    parser.add_argument("--once", action="store_true", help="infer: serve one who asks, then end")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quiet", action="store_true", help="print no progress")
 
 
 def run(options: argparse.Namespace) -> int:

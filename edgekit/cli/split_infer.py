@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from edgekit.cli.console import say, say_aside, say_json, say_nothing, table
 from edgekit.errors import BadInput, did_you_mean
+
+
+def arguments(group: Any) -> None:
+    """The words that asking alone takes."""
+    group.add_argument(
+        "--weights",
+        type=Path,
+        metavar="DIR",
+        help="the folder that this agent trained in (default: the file's)",
+    )
+    group.add_argument(
+        "--requests", type=int, metavar="N", help="how many to ask (default: the test samples)"
+    )
+    group.add_argument(
+        "--window", type=int, default=8, metavar="N", help="requests under way at a time (default: 8)"
+    )
+    group.add_argument("--once", action="store_true", help="serve one who asks, then end")
 
 
 def run(options: argparse.Namespace) -> int:

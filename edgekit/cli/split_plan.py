@@ -6,8 +6,33 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from edgekit.cli.check import shape
 from edgekit.cli.console import say, say_json, table
 from edgekit.errors import BadInput
+
+
+def arguments(group: Any) -> None:
+    """The words that planning alone takes."""
+    group.add_argument(
+        "--device",
+        action="append",
+        default=[],
+        metavar="NAME=SPEED[,WATTS]",
+        help="an agent and how fast it is beside this machine; the first has the input",
+    )
+    group.add_argument("--data", metavar="NAME", help="take the input shape from this data set")
+    group.add_argument("--input", type=shape, metavar="C,H,W", help="the shape of one sample")
+    group.add_argument(
+        "--mbps", type=float, default=100.0, metavar="B", help="bandwidth of the links (default: 100)"
+    )
+    group.add_argument("--ms", type=float, default=1.0, metavar="L", help="latency one way (default: 1)")
+    group.add_argument(
+        "--aim", choices=["latency", "throughput", "energy"], default="latency", help="what is to be small"
+    )
+    group.add_argument("--cuts", type=int, metavar="N", help="at most so many")
+    group.add_argument("--result-at", metavar="NAME", help="who needs the result (default: whoever makes it)")
+    group.add_argument("--inputs-leave", action="store_true", help="the input itself may be sent")
+    group.add_argument("--plot", type=Path, metavar="FILE", help="draw bytes and time over the cuts, to .svg")
 
 
 def run(options: argparse.Namespace) -> int:
