@@ -29,15 +29,22 @@ REPEATS = 7
 
 @dataclass(frozen=True)
 class Link:
-    """From one agent to another: bandwidth_mbps, latency_ms one way, and joules a byte where they are known."""
+    """From one agent to another: bandwidth_mbps, latency_ms one way, and joules a byte where they are known.
+
+    handling_ms, handling_ms_per_mb: of a message and of each of its 10^6 bytes beside the link, at both ends and in the
+    broker between them.
+    """
 
     bandwidth_mbps: float
     latency_ms: float = 0.0
     joules_per_byte: float | None = None
+    handling_ms: float = 0.0
+    handling_ms_per_mb: float = 0.0
 
     def seconds(self, size: float) -> float:
         """Of so many bytes, in one message."""
-        return self.latency_ms / 1000 + size * 8 / (self.bandwidth_mbps * 1e6)
+        handling = self.handling_ms / 1000 + self.handling_ms_per_mb * size * 1e-9
+        return handling + self.latency_ms / 1000 + size * 8 / (self.bandwidth_mbps * 1e6)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -23,6 +23,13 @@ from edgekit.runs.split_run import SplitPart
 from tests.benchmarks.links.namespaces import enter
 
 WARM_UP = 3  # requests that do not count
+HOP = """\
+title: hop
+model: {{"tests.benchmarks.split_agents:scales": {{layers: {agents}}}}}
+data: fashion-mnist
+input: [{values}]
+split: {{cuts: [{cuts}], segments: [{names}], inputs: a, labels: a}}
+"""
 
 
 class Scale(nn.Module):
@@ -40,6 +47,12 @@ class Scale(nn.Module):
 def scales(*, layers: int = 3) -> nn.Module:
     """A network that does next to nothing, with the same bytes at every cut."""
     return nn.Sequential(*(Scale() for _ in range(layers)))
+
+
+def hop_run(names: Sequence[str], values: int) -> str:
+    """A run in which so many float32 go from agent to agent and back to the first."""
+    cuts = ", ".join(f"'{layer}'" for layer in range(len(names) - 1))
+    return HOP.format(agents=len(names), values=values, cuts=cuts, names=", ".join(names))
 
 
 @dataclass(frozen=True)

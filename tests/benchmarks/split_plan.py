@@ -5,8 +5,9 @@ Run by hand, as root: python tests/benchmarks/split_plan.py [--mbps 10 100 1000]
 A camera and an edge server live in network namespaces of their own, joined by a link of that rate both ways (tc tbf)
 and latency each way (the relay of tests/wire/slow_relay.py, which ends TCP, so its slow start is not seen). Mosquitto
 runs where the edge server is. The camera computes every segment four times over, so that it is a quarter as fast.
-ResNet-8 at 3x32x32, batch 1, one request at a time, the result back at the camera. Asked: every prediction within 15 %
-of the measured median, and the planner's choice within 5 % of the best single cut that was measured.
+ResNet-8 at 3x32x32, batch 1, one request at a time, the result back at the camera. What a message costs beside the link
+is measured first, between two agents that compute nothing, on loopback. Asked: every prediction within 15 % of the
+measured median, and the planner's choice within 5 % of the best single cut that was measured.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ from edgekit.registry import models
 from edgekit.split import plan as planning
 from edgekit.split.network import Network
 from tests.benchmarks.links.namespaces import Shaped, Unavailable, enter
-from tests.benchmarks.split_agents import Agents, Job, Place, agents
+from tests.benchmarks.split_agents import Agents, Job, Place, agents, hop_run
 from tests.wire.slow_relay import TICK, SlowRelay
 
 WITHIN, CHOICE = 0.15, 0.05
 CAMERA, EDGE = "camera", "edge"
 LOOKS = 1.5 * TICK  # seconds that the relay passes bytes on too late, on average
+SIZES = (2_500, 62_500)  # float32 of the messages by which a hop is measured
 Plans = dict[str, planning.Plan]
 RUN = """\
 title: plan
@@ -118,13 +120,23 @@ class Field:
         return ours
 
 
-def predicted(seconds: Sequence[float], network: Network, mbps: float, ms: float, slow: int) -> Plans:
+def handling(requests: int) -> tuple[float, float]:
+    """Milliseconds of a message, and of each of its MB, in the broker and at both ends, as `Link` takes them."""
+    took = []
+    with Mosquitto() as broker, agents([Place("a", broker.url), Place("b", broker.url)]) as two:
+        for size in SIZES:
+            found = two.answer(Job(hop_run("ab", size), f"hop-{size}", requests))
+            took.append(1000 * (median(found.latencies) - found.compute) / 2)  # there and back
+    slope = (took[1] - took[0]) / (4e-6 * (SIZES[1] - SIZES[0]))
+    return max(0.0, took[0] - slope * 4e-6 * SIZES[0]), max(0.0, slope)
+
+
+def predicted(seconds: Sequence[float], network: Network, link: planning.Link, slow: int) -> Plans:
     """The planner's figures of every cut from the camera to the edge server, from seconds of each operation."""
     devices = [
         planning.Device.scaled(CAMERA, seconds, 1 / slow),
         planning.Device.scaled(EDGE, seconds, 1.0),
     ]
-    link = planning.Link(mbps, ms)
     links = {(CAMERA, EDGE): link, (EDGE, CAMERA): link}
     rows = planning.table(network, devices, links, planning.Ends(CAMERA, sink=CAMERA))
     return {row.cuts[0]: row for row in rows if row.agents == (CAMERA, EDGE)}
@@ -142,8 +154,7 @@ def chosen_cuts(rows: Plans, options: Any) -> list[str]:
 class Setting:
     """One link: in every turn the operations are timed anew and all cuts are measured, forth and back."""
 
-    mbps: float
-    ms: float
+    link: planning.Link
     trip: float
     turns: list[list[float]] = field(default_factory=list)  # seconds of each operation
     took: dict[str, list[float]] = field(default_factory=dict)  # median of each turn
@@ -151,13 +162,13 @@ class Setting:
     @property
     def name(self) -> str:
         """As it is shown."""
-        return f"{self.mbps:g} Mbit/s {self.ms:g} ms"
+        return f"{self.link.bandwidth_mbps:g} Mbit/s {self.link.latency_ms:g} ms"
 
     def plans(self, network: Network, slow: int) -> tuple[Plans, list[Plans]]:
         """The planner's figures from the times of all turns, and of each."""
-        of = [predicted(turn, network, self.mbps, self.ms, slow) for turn in self.turns]
+        of = [predicted(turn, network, self.link, slow) for turn in self.turns]
         usual = [median(times) for times in zip(*self.turns, strict=True)]
-        return predicted(usual, network, self.mbps, self.ms, slow), of
+        return predicted(usual, network, self.link, slow), of
 
 
 def measure(agents: Agents, here: Setting, network: Network, options: Any) -> None:
@@ -165,11 +176,11 @@ def measure(agents: Agents, here: Setting, network: Network, options: Any) -> No
     for turn in range(options.turns):
         here.turns.append(planning.measure(network, repeats=options.repeats))
         if not turn:
-            rows = predicted(here.turns[0], network, here.mbps, here.ms, options.slow)
+            rows = predicted(here.turns[0], network, here.link, options.slow)
             here.took = {cut: [] for cut in chosen_cuts(rows, options)}
         for cut in list(here.took)[:: -1 if turn % 2 else 1]:
             text = RUN.format(width=options.width, seed=options.seed, cut=cut)
-            name = f"plan-{here.mbps:g}-{here.ms:g}-{turn}-{cut}"
+            name = f"plan-{here.link.bandwidth_mbps:g}-{here.link.latency_ms:g}-{turn}-{cut}"
             found = agents.answer(Job(text, name, options.requests, ((CAMERA, options.slow),)))
             here.took[cut].append(median(found.latencies))
 
@@ -194,6 +205,8 @@ def tell(cases: Cases, here: Setting, network: Network, options: Any) -> None:
             camera_ms=round(1000 * rows[cut].stages[0].seconds, 2),
             edge_ms=round(1000 * rows[cut].stages[1].seconds, 2),
             round_trip_ms=round(1000 * here.trip, 2),
+            hop_ms=round(here.link.handling_ms, 3),
+            hop_ms_per_mb=round(here.link.handling_ms_per_mb, 3),
         )
     choice = min(here.took, key=lambda name: rows[name].latency)
     best = min(measured, key=measured.__getitem__)
@@ -232,11 +245,13 @@ def main() -> int:
     cases = Cases("split_plan", chosen.seed)
     try:
         find_mosquitto()
+        hop = handling(2 if chosen.smoke else 200)
         with Shaped(1, 1000.0) as shaped, ExitStack() as stack:
             site = Field(shaped, stack)
             for mbps in chosen.mbps:
                 for ms in chosen.ms:
-                    here = Setting(mbps, ms, site.shape(mbps, ms))
+                    link = planning.Link(mbps, ms, None, *hop)
+                    here = Setting(link, site.shape(mbps, ms))
                     measure(site.agents, here, network, chosen)
                     tell(cases, here, network, chosen)
     except (Unavailable, BadInput) as error:

@@ -27,20 +27,12 @@ from edgekit.split.pipeline import Pipeline
 from edgekit.split.placement import Placement
 from edgekit.split.segment import segments_of
 from edgekit.split.simulate import Wires
-from tests.benchmarks.split_agents import Job, Place, agents
+from tests.benchmarks.split_agents import Job, Place, agents, hop_run
 
 FASTER, MOST_MS = 2.2, 1.0
 WIRES = Wires(1000.0, 0.1)
 VALUES = 25_600  # float32: 102,400 bytes
 NAMES = ("a", "b", "c")
-
-RUN = """\
-title: hop
-model: {{"tests.benchmarks.split_agents:scales": {{layers: {agents}}}}}
-data: fashion-mnist
-input: [{values}]
-split: {{cuts: [{cuts}], segments: [{names}], inputs: a, labels: a}}
-"""
 
 
 def balanced(network: Network, repeats: int) -> tuple[tuple[str, ...], list[float]]:
@@ -95,9 +87,7 @@ def hop(cases: Cases, options: Any) -> None:
         for count, found in rows.items():
             with agents([Place(name, broker.url) for name in NAMES[:count]]) as field:
                 for turn in range(1 if options.smoke else 3):
-                    cuts = ", ".join(f"'{layer}'" for layer in range(count - 1))
-                    names = ", ".join(NAMES[:count])
-                    text = RUN.format(agents=count, values=VALUES, cuts=cuts, names=names)
+                    text = hop_run(NAMES[:count], VALUES)
                     found.append(field.answer(Job(text, f"hop-{count}-{turn}", options.requests)))
     for count, found in rows.items():
         trip = median(value for one in found for value in one.latencies)
