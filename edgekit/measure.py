@@ -64,7 +64,7 @@ class Bench:
         def predict(feeds: Mapping[str, np.ndarray]) -> np.ndarray:
             return next(iter(runner.run(feeds).values()))
 
-        score = self.job.evaluate(predict, of="artefact")
+        score = self.job.evaluate(predict, of=getattr(runner, "of", "artefact"))
         if score is None:
             reasons["metric"] = (
                 "no metric was given"
@@ -73,9 +73,12 @@ class Bench:
             )
         return score
 
+    def _on_board(self) -> str:
+        return getattr(self.target, "on_board", "run edgekit profile on it")
+
     def _profile(self, path: Path, *, quick: bool, reasons: dict[str, str]) -> Profile | None:
         if not self.here:
-            reason = f"{self.board.name} is not the machine that ran this; run edgekit profile on it"
+            reason = f"{self.board.name} is not the machine that ran this; {self._on_board()}"
             reasons.update(dict.fromkeys(("latency_ms", "throughput", "peak_memory_bytes", "energy"), reason))
             return None
         if not quick:

@@ -61,6 +61,9 @@ class Caps:
     channel_multiple: int = 1
     opset: int = 21
     fuse_batchnorm: bool = True
+    fuse_addition: bool = (
+        False  # a convolution adds the other branch before it rounds: its own result has no pair
+    )
     expects: str = ""  # a sentence: what gain to expect on this board
 
     def key(self) -> dict[str, Any]:

@@ -70,15 +70,22 @@ class Graph:
         readers = self.consumers.get(name, [])
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
 
-    def ranks(self) -> dict[str, int]:
-        """The number of dimensions of every tensor whose shape is known."""
+    def shapes(self) -> dict[str, list[int | None]]:
+        """The shape of every tensor that has one; None for a dimension that is free."""
         values = [*self.model.graph.value_info, *self.model.graph.input, *self.model.graph.output]
-        ranks = {
-            value.name: len(value.type.tensor_type.shape.dim)
+        shapes: dict[str, list[int | None]] = {
+            value.name: [
+                dim.dim_value if dim.HasField("dim_value") else None
+                for dim in value.type.tensor_type.shape.dim
+            ]
             for value in values
             if value.type.tensor_type.HasField("shape")
         }
-        return {**ranks, **{name: len(item.dims) for name, item in self.initializers.items()}}
+        return {**shapes, **{name: list(item.dims) for name, item in self.initializers.items()}}
+
+    def ranks(self) -> dict[str, int]:
+        """The number of dimensions of every tensor whose shape is known."""
+        return {name: len(shape) for name, shape in self.shapes().items()}
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any = None) -> Any:

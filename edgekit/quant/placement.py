@@ -3,6 +3,8 @@
 A tensor gets one QuantizeLinear/DequantizeLinear pair, whatever reads it:
 - every activation read by an integer operator and every result of one;
 - not between a layer and the activation function that the runtime fuses into it (Conv -> Relu -> Q);
+- not between a convolution and the residual addition that the runtime fuses into it (`Caps.fuse_addition`): of two
+  such convolutions the later one is fused;
 - not behind a Gemm or MatMul whose result leaves the integer part, nor between a MatMul and the Add of its bias:
   it gives float by itself;
 - operators that only move values (pooling by maximum, reshape, transpose, ...) hand the pair on: their result
@@ -49,6 +51,7 @@ def site_of(node: onnx.NodeProto, port: str = "output") -> Site:
 def place(model: onnx.ModelProto, caps: Caps, *, exclude: tuple[str, ...] = ()) -> Placement:
     """Decide every site of a graph; `exclude` holds globs on layer paths and node names that stay in float."""
     graph, placement = Graph(model), Placement()
+    fused = fused_additions(graph) if caps.fuse_addition else {}
     integer: set[str] = set()  # tensors that exist in integers
     for node in graph.nodes:
         reason = _why_float(graph, node, caps, exclude, integer)
@@ -58,11 +61,14 @@ def place(model: onnx.ModelProto, caps: Caps, *, exclude: tuple[str, ...] = ()) 
             continue
         placement.integer_nodes.append(node.name)
         for name in _activation_inputs(graph, node):
-            integer |= _add_site(graph, placement, name)
+            if name not in fused:
+                integer |= _add_site(graph, placement, name)
         if node.op_type in WEIGHTED:  # a weight that several calls share has the site of the first
             placement.weights.setdefault(node.input[1], (site_of(node, "weight"), weight_axis(node)))
         result = _result(graph, node)
-        if result is not None:
+        if result is not None and result in fused:
+            integer.add(result)  # no site, but its reader is computed in integers
+        elif result is not None:
             integer.add(result)
             if node.op_type not in MOVING:
                 _add_site(graph, placement, result)
@@ -85,6 +91,26 @@ def fused_activation(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto | Non
         return after
     low = graph.constant(after.input[1]) if len(after.input) > 1 and after.input[1] else None
     return after if low is not None and float(low) == 0.0 else None
+
+
+def fused_additions(graph: Graph) -> dict[str, str]:
+    """{result of a convolution: name of the Add of two activations that alone reads it}, one of each Add."""
+    order = {node.name: index for index, node in enumerate(graph.nodes)}
+    found: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op_type != "Add" or any(name in graph.initializers for name in node.input):
+            continue
+        makers = [graph.producer.get(name) for name in node.input]
+        able = [
+            maker
+            for maker in makers
+            if maker is not None
+            and maker.op_type == "Conv"
+            and graph.sole_consumer(maker.output[0]) is not None
+        ]
+        if able:
+            found[max(able, key=lambda maker: order[maker.name]).output[0]] = node.name
+    return found
 
 
 def _why_float(

@@ -1,0 +1,53 @@
+"""The Jetson target: ONNX files with explicit int8 pairs for TensorRT, whose engines are built on the board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.target import Artefact, Audit, Board, Caps, Finding
+
+if TYPE_CHECKING:
+    from edgekit.quant.quantization import Quantization
+    from targets.jetson.runtime import StandInRunner
+
+
+class JetsonTarget:
+    """TensorRT on Jetson boards; off the board its parser and builder check, and onnxruntime stands in for it."""
+
+    name = "jetson"
+    on_board = "run board/measure.py of the output folder on it, then edgekit profile DIR"
+
+    def caps(self, board: Board) -> Caps:
+        """The grid, operators and operator set that the board's TensorRT takes."""
+        from targets.jetson.caps import caps_of
+
+        return caps_of(board)
+
+    def lint(self, model: Any, caps: Caps) -> list[Finding]:
+        """What of a fp32 onnx.ModelProto TensorRT cannot run, or runs badly."""
+        from targets.jetson.lint import lint
+
+        return lint(model, caps)
+
+    def export(self, model: Any, quantization: Quantization | None, board: Board, path: Path) -> Artefact:
+        """Write a fused fp32 onnx.ModelProto for this board, in float or with int8 Q/DQ pairs."""
+        from targets.jetson.export import export
+
+        return export(model, quantization, board=board, caps=self.caps(board), path=path)
+
+    def audit(self, path: Path) -> Audit:
+        """What NVIDIA's builder runs in int8 and what not, why, and the remedy, for any tool's file."""
+        from targets.jetson.audit import audit
+
+        return audit(path)
+
+    def import_runtime(self) -> None:
+        """Import what a runner needs."""
+        import onnxruntime  # noqa: F401
+
+    def runner(self, path: Path, *, threads: int = 1) -> StandInRunner:
+        """The file, loaded in the runtime that stands in for TensorRT."""
+        from targets.jetson.runtime import StandInRunner
+
+        return StandInRunner(path, threads=threads)
