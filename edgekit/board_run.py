@@ -23,6 +23,8 @@ from edgekit.recipe import Recipe
 from edgekit.report.report import Measured, Report, StepRecord, paired_operators
 from edgekit.target import Artefact, Audit, Board, Target
 
+GOLDEN = 8  # samples that a board compares itself with
+
 
 @dataclass
 class BoardRun:
@@ -83,9 +85,8 @@ class BoardRun:
         self._write_float(model, graph)
         self.say("audit and measurement of the artefact")
         result, score = self.bench.figures(artefact.path, graph)
-        report = self._report(artefact, decision, result, score, seconds)
-        self._write_beside(artefact)
-        return report.save(self.folder)
+        self._write_beside(artefact, graph)
+        return self._report(artefact, decision, result, score, seconds).save(self.folder)
 
     def _decide(self, graph: onnx.ModelProto, quantization: Quantization | None) -> dict[str, Any]:
         if quantization is None:
@@ -134,6 +135,7 @@ class BoardRun:
             raise RuntimeError("measure_baseline comes first")
         reasons: dict[str, str] = {}
         audit: Audit = self.target.audit(artefact.path)
+        figures = getattr(self.target, "figures", None)
         speed, operators = self._compare(artefact, reasons)
         before, base_score = self.baseline
         precision = "int8+fp32" if decision["float_layers"] else decision["precision"]
@@ -157,6 +159,7 @@ class BoardRun:
             kept_because=self._kept_because(decision),
             kept_in_float=tuple(decision["kept_in_float"]),
             findings=tuple(asdict(finding) for finding in audit.findings),
+            on_board=figures(self.folder, self.board) if figures is not None else (),
             environment=self._environment(),
             measuring=self._measuring(),
             timing={"total": round(seconds, 2)},
@@ -222,8 +225,16 @@ class BoardRun:
             "command": f"edgekit compress {self.folder}/recipe.yaml",
         }
 
-    def _write_beside(self, artefact: Artefact) -> None:
+    def _write_beside(self, artefact: Artefact, graph: onnx.ModelProto) -> None:
         from edgekit.report.folder import write_io_json, write_run_example
 
         write_io_json(self.job.signature, self.folder / "io.json")
         write_run_example(self.folder / "run_example.py")
+        accompany = getattr(self.target, "accompany", None)
+        if accompany is not None:
+            accompany(self.folder, graph, self._golden(artefact), self.board)
+
+    def _golden(self, artefact: Artefact) -> dict[str, np.ndarray]:
+        """Some real inputs, and what the artefact makes of them here, by name."""
+        feeds = self.bench.feeds(GOLDEN)
+        return {**feeds, **self.target.runner(artefact.path).run(feeds)}

@@ -46,12 +46,12 @@ class Bench:
             score=score, cost=graph_cost(graph), profile=found, bytes=path.stat().st_size, reasons=reasons
         ), score
 
-    def feeds(self) -> dict[str, np.ndarray]:
-        """One real sample by input name; a fixed random one where the job has no data."""
+    def feeds(self, samples: int = 1) -> dict[str, np.ndarray]:
+        """Up to so many real samples by input name; a fixed random one where the job has no data."""
         for part in (self.job.data.validation, self.job.data.calibration, self.job.data.train):
             if part is not None:
                 batch = as_feeds(split_batch(next(iter(part)), self.job.signature)[0], self.job.signature)
-                return {name: np.ascontiguousarray(value[:1]) for name, value in batch.items()}
+                return {name: np.ascontiguousarray(value[:samples]) for name, value in batch.items()}
         chance = np.random.default_rng(0)
         return {
             spec.name: chance.standard_normal(spec.concrete()).astype(spec.dtype)

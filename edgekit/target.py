@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -102,6 +102,20 @@ class Artefact:
     precision: str  # "fp32", "fp16", "int8", or "int8+fp32" where layers stayed in float
 
 
+How = Literal["measured", "synthesised", "estimated", "not measured"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What is known of an artefact on its board: a value with its unit, how it came about, and by what, or why not."""
+
+    name: str
+    value: float | None
+    unit: str
+    how: How
+    by: str
+
+
 @dataclass(frozen=True)
 class Audit:
     """What the runtime really runs after its own optimizer.
@@ -152,6 +166,22 @@ class Target(Protocol):
 
     def runner(self, path: Path, *, threads: int = 1) -> Runner:
         """The artefact, loaded."""
+        ...
+
+
+class RemoteTarget(Target, Protocol):
+    """A target whose boards measure for themselves, away from here."""
+
+    on_board: str  # how a board is measured, as an order
+
+    def accompany(
+        self, folder: Path, graph: Any, golden: Mapping[str, np.ndarray], board: Board
+    ) -> tuple[Path, ...]:
+        """Write what the board's own tools need into an output folder; `graph` is the fp32 onnx.ModelProto."""
+        ...
+
+    def figures(self, folder: Path, board: Board) -> tuple[Figure, ...]:
+        """What an output folder holds of its board: estimates, and what was read back from it."""
         ...
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgekit.cli.artefacts import artefact
 from edgekit.cli.console import findings_table, say, say_json, table
 from edgekit.inspection import audit
-from edgekit.target import Audit
+from edgekit.target import Audit, find_board
 
 EXAMPLE = "edgekit audit model.onnx"
 
@@ -19,12 +19,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "path", type=Path, metavar="FILE.onnx|DIR", help="any tool's ONNX file, or an output folder"
     )
+    parser.add_argument(
+        "--board",
+        metavar="NAME",
+        help="as this board's runtime would run it (default: this machine's, or the folder's)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """0 whatever was found: an audit that could be made is the asked-for result."""
     file, target = artefact(options.path, verb="audit")
+    if options.board is not None:
+        target = find_board(options.board).target
     seen = audit(file, target=target)
     if options.json:
         say_json(seen.to_json())

@@ -71,8 +71,11 @@ def _show(result: Any, *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from edgekit.report import print_table
+    from edgekit.report import print_boards, print_table
 
     for part in result.boards.values() or [result]:
         print_table(part.report, Console())
         say(f"report: {part.folder / 'report.html'}", f"artefact: {part.artefact}")
+    if len(result.boards) > 1:
+        print_boards([part.report for part in result.boards.values()], Console())
+        say(f"side by side: {result.folder / 'compare.html'}")

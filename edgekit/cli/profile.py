@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgekit.board_figures import is_away, read_back
 from edgekit.cli.artefacts import artefact
 from edgekit.cli.console import findings_table, kib, say, say_json, table
 from edgekit.errors import BadInput
@@ -44,7 +45,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure each file by itself, then all of them in turns."""
+    """Measure each file by itself, then all of them in turns; of a folder for a board elsewhere, read it back."""
+    away = [path for path in options.paths if is_away(path)]
+    if away:
+        return _read_back(away, options)
     files = [artefact(path, verb="profile") for path in options.paths]
     profiles = [_profile(file, target, options) for file, target in files]
     ratios = _ratios(files, options) if len(files) > 1 else []
@@ -57,6 +61,32 @@ def run(options: argparse.Namespace) -> int:
         )
         return 0
     _print(options, profiles, ratios)
+    return 0
+
+
+def _read_back(folders: list[Path], options: argparse.Namespace) -> int:
+    """What boards that are not this machine estimated and measured, into their reports."""
+    if len(folders) < len(options.paths):
+        raise BadInput(
+            f"profile: '{folders[0]}' is of a board that is not this machine, so it cannot take turns with the others. "
+            "Profile it alone, or set them side by side with: edgekit compare"
+        )
+    reports = [read_back(folder) for folder in folders]
+    if options.json:
+        say_json(
+            [
+                {"path": str(path), "on_board": report["on_board"]}
+                for path, report in zip(folders, reports, strict=True)
+            ]
+        )
+        return 0
+    from rich.console import Console
+
+    from edgekit.report import print_figures
+
+    for folder, report in zip(folders, reports, strict=True):
+        print_figures(report, Console())
+        say(f"report: {folder / 'report.html'}")
     return 0
 
 

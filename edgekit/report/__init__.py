@@ -6,7 +6,7 @@ from edgekit.report.folder import write_io_json, write_run_example
 from edgekit.report.html import write_compare_html, write_html
 from edgekit.report.report import Measured, Report, StepRecord
 from edgekit.report.schema import validate_report
-from edgekit.report.table import print_table
+from edgekit.report.table import print_boards, print_figures, print_table
 from edgekit.report.verdict import missed_budgets, verdict
 
 __all__ = [
@@ -14,6 +14,8 @@ __all__ = [
     "Report",
     "StepRecord",
     "missed_budgets",
+    "print_boards",
+    "print_figures",
     "print_table",
     "validate_report",
     "verdict",

@@ -11,7 +11,7 @@ from edgekit.errors import MissingDependency
 from edgekit.report import figures
 from edgekit.report.plots import Point, layers_svg, trade_off_svg
 from edgekit.report.report import write_text
-from edgekit.report.rows import comparison, latency_note, not_measured
+from edgekit.report.rows import boards, comparison, latency_note, not_measured, on_board
 from edgekit.report.table import audit_line
 from edgekit.report.verdict import gained, machine
 
@@ -50,7 +50,9 @@ def write_compare_html(
         plot = trade_off_svg(
             points, x_label=_AXES["latency_ms"], y_label=_metric_label(reports[0]), joined=False
         )
-    write_text(Path(path), _render("compare.html.j2", {"columns": columns, "plot": plot}))
+    names = list(dict.fromkeys(name for report in reports for name, *_ in on_board(report)))
+    own = boards(reports)[1][-len(names) :] if names else []
+    write_text(Path(path), _render("compare.html.j2", {"columns": columns, "plot": plot, "own": own}))
     return Path(path)
 
 
@@ -68,6 +70,7 @@ def view(report: Mapping[str, Any], *, plots: bool = True) -> dict[str, Any]:
         "machine": machine(report),
         "good": gained(report) and not report["missed"],
         "rows": comparison(report),
+        "figures": on_board(report),
         "steps": [_step(step) for step in report["steps"]],
         "trade_off": trade_off_svg(steps, x_label=_AXES[axis], y_label=_metric_label(report))
         if plots and len(steps) > 1

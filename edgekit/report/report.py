@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import BadInput
+from edgekit.target import Figure
 
 if TYPE_CHECKING:
     from edgekit.change import Change, Cost
@@ -94,6 +95,7 @@ class Report:
 
     `ratio` {"latency": {"value", "ci95"} or None, "size": value or None}: baseline over result, > 1 a gain.
     `drop` {"value", "ci95"}: baseline minus result in the metric's unit, paired by sample.
+    `on_board`: figures of the board itself that its own tools estimated or measured, away from here.
     `kept_in_float` [{"layer", "reason", "int8_us", "float_us"}]; `operators` [{"layer", "operator",
     "baseline_us", "result_us"}]; `kept_because` says why fp32 was kept; `environment` names the machine, CPU,
     cores; `measuring` says how (threads, batch, rounds, pinned, command ...); `timing` seconds a stage;
@@ -118,6 +120,7 @@ class Report:
     kept_because: str | None = None
     kept_in_float: tuple[dict[str, Any], ...] = ()
     findings: tuple[dict[str, Any], ...] = ()
+    on_board: tuple[Figure, ...] = ()
     operators: tuple[dict[str, Any], ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
     measuring: dict[str, Any] = field(default_factory=dict)

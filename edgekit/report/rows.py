@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,48 @@ def not_measured(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     for what, part, why in listed:
         merged.setdefault((what, why), []).append(part)
     return [(what, " and ".join(parts), why) for (what, why), parts in merged.items()]
+
+
+def on_board(report: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """(what, value, how, by) for every figure of the board itself."""
+    return [(item["name"], _with_unit(item), item["how"], item["by"]) for item in report.get("on_board", ())]
+
+
+def boards(reports: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """(columns, rows) that put boards side by side: what all have, then each board's own figures, marked."""
+    names = list(dict.fromkeys(item["name"] for report in reports for item in report.get("on_board", ())))
+    heads = [f"{report['board']} ({report['result']['precision']})" for report in reports]
+    shared = [
+        [row.name, *[_marked(report, index) for report in reports]] for index, row in _shared(reports[0])
+    ]
+    own = [[name, *[_own(report, name) for report in reports]] for name in names]
+    return ["", *heads], shared + own
+
+
+def _shared(report: Mapping[str, Any]) -> list[tuple[int, Row]]:
+    wanted = ("latency (median)", "file size", "parameters", "MACs a sample", "energy")
+    return [(index, row) for index, row in enumerate(comparison(report)) if index == 0 or row.name in wanted]
+
+
+def _marked(report: Mapping[str, Any], index: int) -> str:
+    row = comparison(report)[index]
+    note = row.after_note.rpartition("of the ")[2] if index == 0 else ""
+    return f"{row.after}\nof the {note}" if note else row.after
+
+
+def _own(report: Mapping[str, Any], name: str) -> str:
+    found = [item for item in report.get("on_board", ()) if item["name"] == name]
+    if not found:
+        return "-"
+    return "\n".join(
+        item["how"] if item["value"] is None else f"{_with_unit(item)}, {item['how']}" for item in found
+    )
+
+
+def _with_unit(item: Mapping[str, Any]) -> str:
+    if item["value"] is None:
+        return "-"
+    return f"{figures.significant(item['value'])} {item['unit']}".strip()
 
 
 def latency_note(latency: Mapping[str, Any] | None) -> str:

@@ -169,6 +169,9 @@ _STEP: Check = _object(
 _FINDING: Check = _object(dict.fromkeys(("severity", "node", "layer", "what", "remedy"), _text))
 _AUDIT: Check = _object({"float_compute_nodes": _count, "stray_qdq": _count, "nodes": _mapping(_count)})
 _ESTIMATE: Check = _object({"value": _number, "ci95": _or_null(_interval)})
+_FIGURE: Check = _object(
+    {"name": _text, "value": _or_null(_number), "unit": _text, "how": _text, "by": _text}
+)
 _KEPT: Check = _object(
     {"layer": _text, "reason": _text, "int8_us": _or_null(_positive), "float_us": _or_null(_positive)}
 )
@@ -200,6 +203,7 @@ _REPORT: dict[str, Check] = {
     "kept_because": _or_null(_text),
     "kept_in_float": _each(_KEPT),
     "findings": _each(_FINDING),
+    "on_board": _each(_FIGURE),
     "operators": _each(_OPERATOR),
     "environment": _mapping(lambda value, where: None),
     "measuring": _mapping(lambda value, where: None),

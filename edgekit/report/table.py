@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgekit.report.rows import comparison
+from edgekit.report.rows import boards, comparison, on_board
 from edgekit.report.verdict import gained, machine
 
 if TYPE_CHECKING:
@@ -31,10 +31,36 @@ def print_table(report: Mapping[str, Any], console: Console) -> None:
             change.append(f"\n{row.change_note}", style="dim") if row.change_note else change,
         )
     console.print(table)
+    print_figures(report, console)
     if report["audit"] is not None:
         console.print(Text(audit_line(report["audit"]), style="dim"))
     good = gained(report) and not report["missed"]
     console.print(Text(report["verdict"], style="bold green" if good else "bold yellow"))
+
+
+def print_figures(report: Mapping[str, Any], console: Console) -> None:
+    """The figures of the board itself, each with how it came about; nothing where there are none."""
+    rows = on_board(report)
+    if rows:
+        _print(console, f"on {machine(report)}", ["", "value", "how", "by"], rows)
+
+
+def print_boards(reports: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Several boards side by side."""
+    columns, rows = boards(reports)
+    _print(console, f"{reports[0]['model']} on {len(reports)} boards", columns, rows)
+
+
+def _print(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left")
+    for column in columns:
+        table.add_column(Text(column))
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
 
 
 def audit_line(audit: Mapping[str, Any]) -> str:

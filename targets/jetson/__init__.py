@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.target import Artefact, Audit, Board, Caps, Finding
+from edgekit.target import Artefact, Audit, Board, Caps, Figure, Finding
 
 if TYPE_CHECKING:
     from edgekit.quant.quantization import Quantization
@@ -41,6 +42,20 @@ class JetsonTarget:
         from targets.jetson.audit import audit
 
         return audit(path)
+
+    def accompany(
+        self, folder: Path, graph: Any, golden: Mapping[str, Any], board: Board
+    ) -> tuple[Path, ...]:
+        """Write what the board needs beside the artefact: its scripts, golden vectors, a half-precision file."""
+        from targets.jetson.folder import accompany
+
+        return accompany(folder, graph, golden, caps=self.caps(board))
+
+    def figures(self, folder: Path, board: Board) -> tuple[Figure, ...]:
+        """What the board measured, or that it has not."""
+        from targets.jetson.figures import figures
+
+        return figures(folder, board)
 
     def import_runtime(self) -> None:
         """Import what a runner needs."""

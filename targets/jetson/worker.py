@@ -60,7 +60,7 @@ def _logger(trt: Any, said: list[str]) -> Any:
 
 
 def _network_flags(trt: Any) -> int:
-    flags = getattr(trt, "NetworkDefinitionCreationFlag", None)
+    flags: Any = getattr(trt, "NetworkDefinitionCreationFlag", None)
     return 1 << int(flags.EXPLICIT_BATCH) if hasattr(flags, "EXPLICIT_BATCH") else 0
 
 

@@ -13,6 +13,7 @@ EXPORT = (
     "edgekit.target",
     "edgekit.signature",
     "edgekit.quant",
+    "edgekit.export",
     "edgekit.analysis",
     "edgekit.profile",
     "edgekit.errors",

@@ -75,7 +75,13 @@ def test_only_the_command_line_prints_to_standard_output():
 
 
 # files that are run as scripts, in a process or on a machine of their own: standard output is their result
-SCRIPTS = {"edgekit.profile.fresh", "edgekit.report.run_example"}
+SCRIPTS = {
+    "edgekit.profile.fresh",
+    "edgekit.report.run_example",
+    "targets.fpga.finn.worker",
+    "targets.jetson.board.measure",
+    "targets.jetson.worker",
+}
 
 
 def test_an_assert_is_for_ourselves_and_says_why():

@@ -1,0 +1,32 @@
+"""Figures of a board that is not this machine: read back from an output folder into its report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgekit.report.html import write_html
+from edgekit.report.report import read_report, write_text
+from edgekit.target import find_board, find_target
+
+
+def is_away(path: Path) -> bool:
+    """Whether a path is an output folder for a board whose own tools measure."""
+    if not (path / "report.json").is_file():
+        return False
+    return hasattr(find_target(str(read_report(path)["target"])), "figures")
+
+
+def read_back(folder: Path) -> dict[str, Any]:
+    """Take what the board's tools left in a folder into report.json and report.html; the new report.
+
+    BadInput where a file is broken, of another board or of another model.
+    """
+    report = read_report(folder)
+    figures = find_target(report["target"]).figures(folder, find_board(report["board"]))  # type: ignore[attr-defined]
+    report["on_board"] = [asdict(figure) for figure in figures]
+    write_text(folder / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
+    write_html(report, folder / "report.html")
+    return report
