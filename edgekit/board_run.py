@@ -21,7 +21,7 @@ from edgekit.profile.statistics import mean_interval
 from edgekit.quant.quantization import Quantization, quantization_of
 from edgekit.recipe import Recipe
 from edgekit.report.report import Measured, Report, StepRecord, paired_operators
-from edgekit.target import Artefact, Audit, Board, Target
+from edgekit.target import Aims, Artefact, Audit, Board, Target
 
 GOLDEN = 8  # samples that a board compares itself with
 
@@ -49,11 +49,13 @@ class BoardRun:
         """The fused fp32 graph of a torch module; an ONNX graph is one already."""
         if isinstance(model, onnx.ModelProto):
             return model
+        outputs = [spec.name for spec in self.job.signature.outputs]
+        own = getattr(self.target, "graph", None)
+        if own is not None:
+            return own(model.cpu(), self.job.example, outputs)
         from edgekit.export.to_onnx import to_onnx
 
-        return to_onnx(
-            model.cpu(), self.job.example, output_names=[spec.name for spec in self.job.signature.outputs]
-        )
+        return to_onnx(model.cpu(), self.job.example, output_names=outputs)
 
     def rehearse(self, model: Any, quantization: Quantization | None) -> None:
         """Export once and load the file, as the dry run's last act."""
@@ -138,7 +140,6 @@ class BoardRun:
         figures = getattr(self.target, "figures", None)
         speed, operators = self._compare(artefact, reasons)
         before, base_score = self.baseline
-        precision = "int8+fp32" if decision["float_layers"] else decision["precision"]
         return Report(
             board=self.board.name,
             target=self.target.name,
@@ -148,7 +149,7 @@ class BoardRun:
             baseline=before,
             result=result,
             artefact=artefact.path.name,
-            precision=precision,
+            precision=artefact.precision,
             audit=audit.to_json(),
             steps=tuple(self.steps),
             objective=self.recipe.objective,
@@ -232,7 +233,13 @@ class BoardRun:
         write_run_example(self.folder / "run_example.py")
         accompany = getattr(self.target, "accompany", None)
         if accompany is not None:
-            accompany(self.folder, graph, self._golden(artefact), self.board)
+            self.say(f"what {self.board.name} needs beside the artefact")
+            accompany(self.folder, graph, self._golden(artefact), self.board, self._aims())
+
+    def _aims(self) -> Aims:
+        budget, folding = self.recipe.budget, self.recipe.folding
+        limits = {} if budget.lut is None else {"lut": float(budget.lut)}
+        return Aims(budget.fps, None if folding is None else Path(folding), limits)
 
     def _golden(self, artefact: Artefact) -> dict[str, np.ndarray]:
         """Some real inputs, and what the artefact makes of them here, by name."""

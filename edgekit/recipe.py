@@ -15,7 +15,7 @@ from edgekit.overrides import override
 from edgekit.paths import absolute, relative
 from edgekit.registry import transforms
 from edgekit.transforms.base import Transform
-from edgekit.yaml_lines import Document, read_yaml, write_yaml
+from edgekit.yaml_lines import Document, read_yaml, write_yaml, yaml_text
 
 __all__ = ["Budget", "Recipe", "check_order", "load_recipe", "parse_recipe", "step_name"]
 
@@ -24,14 +24,19 @@ _NAMED = ("model", "data")  # `model: resnet8`, or with options `model: {resnet8
 
 @dataclass(frozen=True)
 class Budget:
-    """What the result may cost: milliseconds a batch, bytes of the artefact, drop in the metric's unit."""
+    """What the result may cost: milliseconds a batch, bytes of the artefact, drop in the metric's unit.
+
+    Of an FPGA: fps, frames a second at least, and lut, look-up tables at most.
+    """
 
     latency_ms: float | None = None
     size_bytes: int | None = None
     max_drop: float | None = None
+    fps: float | None = None
+    lut: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("latency_ms", "size_bytes"):
+        for name in ("latency_ms", "size_bytes", "fps", "lut"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise BadInput(
@@ -50,7 +55,7 @@ class Recipe:
 
     model, data, metric, loss and fit are names, `package.module:Name` or `./file.py:Name`; None leaves the
     choice to the data (metric, loss) or to edgekit (fit). `calibration` counts samples, `batch` samples a
-    training step, `threads` those of the measured runtime.
+    training step, `threads` those of the measured runtime. `folding` is a FINN folding file, for FPGAs.
 
     >>> Recipe(model="resnet8", data="fashion-mnist").objective
     'latency'
@@ -73,6 +78,7 @@ class Recipe:
     batch: int = 128
     threads: int = 1
     calibration: int = 512
+    folding: str | None = None
     steps: tuple[Transform, ...] = ()
     document: Document | None = field(default=None, compare=False, repr=False)
 
@@ -133,11 +139,7 @@ def load_recipe(path: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
             f"recipe: there is no file '{path}' (looked in {Path.cwd()}). Check the path, or write one "
             "with: edgekit init"
         )
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"recipe: '{path}' cannot be read as text: {error}. Give a YAML file.") from error
-    return parse_recipe(text, source=str(path), overrides=overrides)
+    return parse_recipe(yaml_text(path), source=str(path), overrides=overrides)
 
 
 def parse_recipe(text: str, *, source: str = "recipe.yaml", overrides: Sequence[str] = ()) -> Recipe:

@@ -61,9 +61,8 @@ class Caps:
     channel_multiple: int = 1
     opset: int = 21
     fuse_batchnorm: bool = True
-    fuse_addition: bool = (
-        False  # a convolution adds the other branch before it rounds: its own result has no pair
-    )
+    low_bit: bool = False  # every layer may have bits of its own, 1 to 8, and is trained with brevitas
+    fuse_addition: bool = False  # a convolution adds the other branch before it rounds
     expects: str = ""  # a sentence: what gain to expect on this board
 
     def key(self) -> dict[str, Any]:
@@ -169,15 +168,31 @@ class Target(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Aims:
+    """What a board's own tools are asked for: frames a second, or a file that fixes how layers are folded.
+
+    limits: of resources, such as {"lut": 40000}.
+    """
+
+    fps: float | None = None
+    folding: Path | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+
 class RemoteTarget(Target, Protocol):
     """A target whose boards measure for themselves, away from here."""
 
     on_board: str  # how a board is measured, as an order
 
+    def graph(self, model: Any, example: Mapping[str, Any], outputs: list[str]) -> Any:
+        """The onnx.ModelProto of a torch module in this target's own form; optional."""
+        ...
+
     def accompany(
-        self, folder: Path, graph: Any, golden: Mapping[str, np.ndarray], board: Board
-    ) -> tuple[Path, ...]:
-        """Write what the board's own tools need into an output folder; `graph` is the fp32 onnx.ModelProto."""
+        self, folder: Path, graph: Any, golden: Mapping[str, np.ndarray], board: Board, aims: Aims
+    ) -> None:
+        """Write what the board's own tools need into an output folder; `graph` is what was exported."""
         ...
 
     def figures(self, folder: Path, board: Board) -> tuple[Figure, ...]:

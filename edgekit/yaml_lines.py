@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,18 @@ import yaml
 from edgekit.errors import BadInput
 
 Path = tuple[Any, ...]
+
+
+def yaml_text(path: pathlib.Path) -> str:
+    """The text of a file; BadInput where it cannot be read, or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: byte {error.start} is no text in UTF-8. Save the file as UTF-8.") from error
+    except OSError as error:
+        raise BadInput(
+            f"{path}: it cannot be read: {error.strerror}. Check the path and its rights."
+        ) from error
 
 
 class _Loader(yaml.SafeLoader):

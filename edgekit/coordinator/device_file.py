@@ -10,7 +10,7 @@ from edgekit import settings
 from edgekit.errors import BadInput
 from edgekit.paths import absolute
 from edgekit.wire.transport import check_id
-from edgekit.yaml_lines import read_yaml
+from edgekit.yaml_lines import read_yaml, yaml_text
 
 PERMITTED = ("histograms", "proxies")
 
@@ -68,17 +68,10 @@ def read_device_file(path: Path) -> DeviceFile:
         raise BadInput(
             f"agent: there is no file '{path}'. Write one with a line such as: data: ./agent-0.npz"
         )
-    document = read_yaml(_text(path), source=str(path))
+    document = read_yaml(yaml_text(path), source=str(path))
     values = absolute(document.value or {}, path.resolve().parent)
     if isinstance(values, dict) and "limits" in values:
         limits = values["limits"]
         values["limits"] = settings.build(Limits, limits, document=document, path=("limits",), name="limits")
     document.value = values
     return settings.build(DeviceFile, values, document=document, path=(), name="agent")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: it is no text in UTF-8. Save it as such.") from error

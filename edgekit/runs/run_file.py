@@ -12,7 +12,7 @@ from edgekit.errors import BadInput
 from edgekit.paths import relative
 from edgekit.runs.named import make, split_name
 from edgekit.runs.plain import parse_plain
-from edgekit.yaml_lines import Document, write_yaml
+from edgekit.yaml_lines import Document, write_yaml, yaml_text
 
 if TYPE_CHECKING:
     from edgekit.codecs.codec import Codec
@@ -129,7 +129,7 @@ def read_run(path: str | Path, *, overrides: Sequence[str] = ()) -> Document:
             f"run: there is no file '{path}' (looked in {Path.cwd()}). Check the path, or write one with: "
             "edgekit init run"
         )
-    return parse_document(path.read_text(encoding="utf-8"), source=str(path), overrides=overrides)
+    return parse_document(yaml_text(path), source=str(path), overrides=overrides)
 
 
 def parse_document(text: str, *, source: str = "run.yaml", overrides: Sequence[str] = ()) -> Document:

@@ -15,7 +15,7 @@ from edgekit.runs.plain import parse_plain
 from edgekit.split.build import CLIENT
 from edgekit.split.placement import Slice
 from edgekit.split.simulate import Wires
-from edgekit.yaml_lines import Document
+from edgekit.yaml_lines import Document, yaml_text
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def read_split(path: str | Path, *, overrides: Sequence[str] = ()) -> tuple[Spli
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"split: there is no file '{path}' (looked in {Path.cwd()}). Check the path.")
-    return parse_split(path.read_text(encoding="utf-8"), source=str(path), overrides=overrides)
+    return parse_split(yaml_text(path), source=str(path), overrides=overrides)
 
 
 def parse_split(

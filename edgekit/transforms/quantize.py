@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +27,8 @@ class Quantize(Transform):
 
     The grid is the board's. BatchNorm is folded first. Scales come from calibration on float values; training
     moves them by gradient (`learn: scales`, Esser et al., 2020), by a moving average (`averaged`) or not (`frozen`).
+    A board of free bit widths (an FPGA) takes `low_bit`: {weights, activations, input: bits 1 to 8, first, last,
+    layers: {glob: {...}}, per_channel, power_of_two}, else `weights` and `activations`; BatchNorm stays.
     """
 
     name: ClassVar[str] = "quantize"
@@ -42,16 +45,17 @@ class Quantize(Transform):
     epochs: int = 0  # 0: after training; more: quantization-aware training
     lr: float = 1e-4
     learn: str = "scales"
+    low_bit: Mapping[str, Any] = field(default_factory=dict)  # boards of free bit widths: a low-bit plan
 
     def __post_init__(self) -> None:
-        for value, known, field in (
+        for value, known, name in (
             (self.precision, ("int8", "fp16"), "precision"),
             (self.calibration, METHODS, "calibration"),
             (self.weight_scales, ("minmax", "mse"), "weight_scales"),
             (self.learn, ("scales", "averaged", "frozen"), "learn"),
         ):
             if value not in known:
-                raise BadInput(f"quantize: {field} '{value}' is unknown. Known: {', '.join(known)}.")
+                raise BadInput(f"quantize: {name} '{value}' is unknown. Known: {', '.join(known)}.")
         if self.precision == "fp16" and self.epochs:
             raise BadInput("quantize: fp16 needs no training. Drop epochs, or take precision: int8.")
 
@@ -62,6 +66,10 @@ class Quantize(Transform):
 
     def apply(self, model: Any, job: Job) -> tuple[Any, Change]:
         """Fold BatchNorm, place and calibrate the sites, train if asked; the plan carries the quantization."""
+        if job.caps is not None and job.caps.low_bit:
+            from edgekit.quant.low_bit_step import LowBitStep
+
+            return LowBitStep(self.low_bit or self._uniform(), self.epochs, self.lr).apply(model, job)
         if isinstance(model, onnx.ModelProto):
             return self._apply_file(model, job)
         from edgekit.analysis.cost import cost
@@ -92,9 +100,17 @@ class Quantize(Transform):
     @staticmethod
     def replay(model: Any, plan: dict[str, Any]) -> Any:
         """Fold the same BatchNorms on a fresh model; the scales stay in the plan, where the writer reads them."""
+        if "low_bit" in plan:
+            from edgekit.quant.low_bit_step import replay
+
+            return replay(model, plan)
         from edgekit.export.fuse import fold
 
         return fold(model, [(layer, norm) for layer, norm in plan["fused"]])
+
+    def _uniform(self) -> dict[str, Any]:
+        """The low-bit plan that `weights` and `activations` alone say."""
+        return {"weights": self.weights, "activations": self.activations}
 
     def _apply_file(self, model: onnx.ModelProto, job: Job) -> tuple[Any, Change]:
         from edgekit.analysis.graph_cost import graph_cost

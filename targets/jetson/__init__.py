@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.target import Artefact, Audit, Board, Caps, Figure, Finding
+from edgekit.target import Aims, Artefact, Audit, Board, Caps, Figure, Finding
 
 if TYPE_CHECKING:
     from edgekit.quant.quantization import Quantization
@@ -44,12 +44,12 @@ class JetsonTarget:
         return audit(path)
 
     def accompany(
-        self, folder: Path, graph: Any, golden: Mapping[str, Any], board: Board
-    ) -> tuple[Path, ...]:
+        self, folder: Path, graph: Any, golden: Mapping[str, Any], board: Board, aims: Aims
+    ) -> None:
         """Write what the board needs beside the artefact: its scripts, golden vectors, a half-precision file."""
         from targets.jetson.folder import accompany
 
-        return accompany(folder, graph, golden, caps=self.caps(board))
+        accompany(folder, graph, golden, caps=self.caps(board))
 
     def figures(self, folder: Path, board: Board) -> tuple[Figure, ...]:
         """What the board measured, or that it has not."""

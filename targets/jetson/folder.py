@@ -16,9 +16,7 @@ from edgekit.target import Caps
 SCRIPTS = ("measure.py", "build_engine.sh")
 
 
-def accompany(
-    folder: Path, graph: onnx.ModelProto, golden: Mapping[str, np.ndarray], *, caps: Caps
-) -> tuple[Path, ...]:
+def accompany(folder: Path, graph: onnx.ModelProto, golden: Mapping[str, np.ndarray], *, caps: Caps) -> None:
     """Write `board/`, golden.npz {name: array of inputs and outputs} and model_fp16.onnx into an output folder.
 
     model_fp16.onnx is for TensorRT 11 and later, where a file's own types are the engine's.
@@ -33,4 +31,3 @@ def accompany(
     with (folder / "golden.npz").open("wb") as file:
         np.savez(file, **dict(golden))  # type: ignore[arg-type]  # numpy's stub takes the names for its flag
     write(to_fp16(to_opset(graph, caps.opset)), folder / "model_fp16.onnx")
-    return (place, folder / "golden.npz", folder / "model_fp16.onnx")

@@ -240,7 +240,9 @@ def _results(path: Path, content: Mapping[str, Any]) -> Results:
         versions=take(content, "", "versions", _words, "words by name"),
         measuring=take(content, "", "measuring", _measuring, "an object with a batch of 1 or more"),
         engines={name: _engine(take, engines[name], f"engines.{name}.") for name in engines},
-        kept=take(content, "", "kept", lambda value: value in engines, f"one of {', '.join(engines)}"),
+        kept=take(
+            content, "", "kept", lambda name: _word(name) and name in engines, f"one of {', '.join(engines)}"
+        ),
         kept_because=take(content, "", "kept_because", _word, "a sentence"),
         not_measured=take(content, "", "not_measured", _words, "reasons by name"),
     )
