@@ -45,63 +45,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 SCHEMA = 1
-BOARD_KEYS = (
-    "model",
-    "gpu",
-    "compute_capability",
-    "l4t",
-)  # CUDA names every Orin alike, so the model counts too
+# CUDA names every Orin alike, so the board's model counts too
+BOARD_KEYS = ("model", "gpu", "compute_capability", "l4t")
 PRECISIONS = ("fp32", "fp16", "int8")
 LEAST_RUNS = 10
 PROFILED_RUNS = 50
 GOLDEN_PROCESSES = 8  # trtexec starts anew for every golden batch
 OLD_WORKSPACE = 512  # MiB, where TensorRT's own default is none (8.3 and before)
 LARGEST_GOLDEN = 2**30
-CODES = {
-    "float32": "f",
-    "float16": "e",
-    "float64": "d",
-    "int8": "b",
-    "uint8": "B",
-    "int16": "h",
-    "uint16": "H",
-    "int32": "i",
-    "uint32": "I",
-    "int64": "q",
-    "uint64": "Q",
-    "bool": "?",
-}
-NUMPY_CODES = {
-    "f4": "f",
-    "f2": "e",
-    "f8": "d",
-    "i1": "b",
-    "u1": "B",
-    "i2": "h",
-    "u2": "H",
-    "i4": "i",
-    "u4": "I",
-}
-NUMPY_CODES.update({"i8": "q", "u8": "Q", "b1": "?"})
-ONNX_TYPES = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    6: "int32",
-    7: "int64",
-    9: "bool",
-    10: "float16",
-    11: "float64",
-}
-TENSORRT_CODES = {
-    "FLOAT": "f",
-    "HALF": "e",
-    "INT8": "b",
-    "INT32": "i",
-    "INT64": "q",
-    "BOOL": "?",
-    "UINT8": "B",
-}
+# codes of the module struct, by the names of io.json, of numpy's files and of TensorRT
+_NAMES = "float32 float16 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 bool"
+CODES = dict(zip(_NAMES.split(), "fedbBhHiIqQ?"))
+NUMPY_CODES = dict(
+    zip(["f4", "f2", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "b1"], "fedbBhHiIqQ?")
+)
+TENSORRT_CODES = dict(zip(["FLOAT", "HALF", "INT8", "UINT8", "INT32", "INT64", "BOOL"], "febBiq?"))
+ONNX_TYPES = dict(
+    zip(
+        (1, 2, 3, 6, 7, 9, 10, 11),
+        ["float32", "uint8", "int8", "int32", "int64", "bool", "float16", "float64"],
+    )
+)
 PRECISION_FLAGS = {"int8": ("INT8", "FP16"), "fp16": ("FP16",), "fp32": ()}
 
 
@@ -160,7 +124,7 @@ def read_json(path: Path) -> Any:
     """A JSON file's content, None where there is none or it is broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -211,7 +175,7 @@ def model_of(folder: Path, precision: str, typed: bool, reasons: dict[str, str])
     if path is None:
         reasons[precision] = "neither model_float.onnx nor a model.onnx without Q/DQ pairs is in the folder"
         return precision, None
-    if precision == "fp16" and typed and declared_precision(folder) != "fp16":
+    if precision == "fp16" and typed:
         reasons["fp16"] = (
             "this TensorRT takes precision from the file, and model_fp16.onnx is not in the folder; "
             f"{path.name} was built as it is, in fp32"
@@ -240,15 +204,6 @@ def float_model(folder: Path) -> Path | None:
     return main if main.is_file() and not has_pairs(main) else None
 
 
-def declared_precision(folder: Path) -> str:
-    """The precision that report.json gives model.onnx; of no use where another file is built."""
-    report = read_json(folder / "report.json")
-    try:
-        return "" if (folder / "model_float.onnx").is_file() else str(report["result"]["precision"])
-    except (KeyError, TypeError):
-        return ""
-
-
 # --------------------------------------------------------------------------------------------------- golden vectors
 
 
@@ -275,10 +230,22 @@ def unpack(code: str, data: bytes) -> list[Any]:
 
 
 def pack(code: str, values: Iterable[Any]) -> bytes:
-    """Numbers as bytes."""
+    """Numbers as bytes; those out of the type's range become its ends."""
+    low, high = bounds(code)
     kind: Callable[[Any], Any] = float if code in "fed" else bool if code == "?" else int
-    listed = [kind(value) for value in values]
+    listed = [kind(min(max(value, low), high)) for value in values]
     return struct.pack(f"<{len(listed)}{code}", *listed)
+
+
+def bounds(code: str) -> tuple[Any, Any]:
+    """The smallest and the largest number of a type."""
+    if code in "fed":
+        high = {"e": 65504.0, "f": 3.4028234663852886e38, "d": math.inf}[code]
+        return -high, high
+    bits = 8 * struct.calcsize("<" + code)
+    if code == "?" or code.isupper():
+        return 0, 1 if code == "?" else 2**bits - 1
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
 
 def golden_vectors(folder: Path, onnx: Path) -> tuple[dict[str, Array], str]:
@@ -368,7 +335,7 @@ class Difference:
         for want, got in zip(expected, found):
             if not math.isfinite(got):
                 self.finite = False
-            else:
+            elif math.isfinite(want):
                 self.largest = max(self.largest, abs(float(want) - float(got)))
         width = len(expected) // samples
         for index in range(samples if width > 1 else 0):
@@ -571,7 +538,7 @@ def cuda_reason(name: str, code: int, text: str) -> str:
     """What a CUDA error means for the user."""
     advice = {
         2: "Close other programs, add swap, or use a smaller --batch.",
-        35: "Use the libcudart of this JetPack.",
+        35: "There is no driver, or one older than this libcudart: run on the board, with JetPack's own.",
         100: "Check that this user may use the GPU: group video, in a container --runtime nvidia.",
     }
     return f"CUDA: {name} failed: {text} ({code}). {advice.get(code, 'Reboot the board if it stays so.')}"
@@ -723,7 +690,7 @@ class Store:
         engine, card = self.engine(precision), read_json(self.folder / f"{precision}.json")
         if not engine.is_file():
             return None, ""
-        if not isinstance(card, dict) or not isinstance(card.get("key"), dict):
+        if not is_card(card):
             return None, "the engine that was there has no key"
         changed = [
             f"{name} was {short(card['key'].get(name))}, is {short(value)}"
@@ -743,12 +710,17 @@ class Store:
         card = {
             "key": key,
             "engine_sha256": sha256_of(engine),
-            "bytes": engine.stat().st_size,
             "build_seconds": round(time.monotonic() - start, 3),
             "built_with": tool.name,
         }
         write_json(self.folder / f"{plan.precision}.json", card)
         return card
+
+
+def is_card(card: Any) -> bool:
+    """Whether a file beside an engine says what it was built for."""
+    whole = isinstance(card, dict) and isinstance(card.get("key"), dict)
+    return whole and isinstance(card.get("build_seconds"), (int, float))
 
 
 def alive(process: int) -> bool:
@@ -766,45 +738,6 @@ def short(value: Any) -> str:
     """A value as a word; a hash by its first digits."""
     text = str(value)
     return text[:12] if re.fullmatch("[0-9a-f]{64}", text) else text
-
-
-def obtain(
-    tool: Any, plan: Plan, store: Store, key: dict[str, Any], options: Any, anew: str = ""
-) -> dict[str, Any]:
-    """The engine of a plan, from the cache or built now; `anew` is a reason to build in any case."""
-    card, why = (None, anew) if anew else store.cached(plan.precision, key)
-    cached = card is not None
-    if card is None:
-        card = build_now(tool, plan, store, key, options, why)
-    else:
-        say(
-            f"{plan.precision}: the engine of this model and board is there, built in {card['build_seconds']:.1f} s"
-        )
-    return {
-        "onnx": plan.onnx.name,
-        "sha256": plan.sha256,
-        "engine": f"engines/{plan.precision}.engine",
-        "bytes": card["bytes"],
-        "build_seconds": card["build_seconds"],
-        "cached": cached,
-        "rebuilt_because": why or None,
-    }
-
-
-def build_now(
-    tool: Any, plan: Plan, store: Store, key: dict[str, Any], options: Any, why: str
-) -> dict[str, Any]:
-    """Build an engine; Stop where --no-build forbids it."""
-    if options.no_build:
-        state = f"it was built for something else ({why})" if why else "there is none"
-        raise Stop(
-            f"{store.engine(plan.precision)}: {state}. Engines are not portable between boards: run without --no-build."
-        )
-    again = f" again ({why})" if why else ""
-    say(f"{plan.precision}: building from {plan.onnx.name}{again}; a small board takes minutes")
-    card = store.build(tool, plan, key, options)
-    say(f"{plan.precision}: built in {card['build_seconds']:.1f} s")
-    return card
 
 
 # ------------------------------------------------------------------------------------------------ what went wrong
@@ -926,10 +859,9 @@ def layer_row(layer: Any) -> dict[str, Any]:
     if not isinstance(layer, dict):
         return {"name": str(layer), "type": None, "precision": None, "nodes": []}
     nodes = re.findall(r"\[ONNX Layer: ([^\]]*)\]", str(layer.get("Metadata", "")))
-    kind = layer.get("LayerType")
     return {
         "name": str(layer.get("Name", "")),
-        "type": kind,
+        "type": str(layer["LayerType"]) if "LayerType" in layer else None,
         "precision": precision_of(layer),
         "nodes": nodes,
     }
@@ -954,7 +886,7 @@ def precision_of(layer: Mapping[str, Any]) -> str | None:
 def loads(text: str) -> Any:
     """JSON as NVIDIA's tools write it: control characters in names, nan and inf as numbers."""
     words = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-    fixed = re.sub(r"(?<=[\[,:\s])-?(?:nan|inf)(?=[\s,\]}])", lambda found: words[found[0]], text)
+    fixed = re.sub(r'"(?:[^"\\]|\\.)*"|-?\b(?:nan|inf)\b', lambda found: words.get(found[0], found[0]), text)
     return json.loads(fixed, strict=False)
 
 
@@ -962,7 +894,7 @@ def loads(text: str) -> Any:
 
 
 def make_log(trt: Any) -> Any:
-    """A logger that keeps warnings and errors; TensorRT takes one for the whole process."""
+    """A logger that keeps errors; TensorRT takes one for the whole process."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -1120,7 +1052,7 @@ class Tensorrt:
         loaded = runtime.deserialize_cuda_engine(engine.read_bytes())
         if loaded is None:
             raise why_failed(str(engine), self.log.text() or "please rebuild", what="it cannot be loaded")
-        session = Session(self.trt, self.cuda, self.log, loaded)
+        session = Session(self.trt, self.cuda, self.log, loaded, str(engine))
         try:
             session.open(options.batch)
             return self.run(session, golden, options, round(time.monotonic() - start, 6))
@@ -1169,11 +1101,11 @@ class Tensor(NamedTuple):
 class Session:
     """A loaded engine with its buffers; by tensor names (8.5 and later), else by bindings."""
 
-    def __init__(self, trt: Any, cuda: Cuda, log: Any, engine: Any) -> None:
-        self.trt, self.cuda, self.log, self.engine = trt, cuda, log, engine
+    def __init__(self, trt: Any, cuda: Cuda, log: Any, engine: Any, where: str) -> None:
+        self.trt, self.cuda, self.log, self.engine, self.where = trt, cuda, log, engine, where
         self.context = engine.create_execution_context()
         if self.context is None:
-            raise why_failed("engine", log.text() or "out of memory", what="its memory cannot be had")
+            raise why_failed(where, log.text() or "out of memory", what="its memory cannot be had")
         self.named = hasattr(engine, "num_io_tensors") and hasattr(self.context, "execute_async_v3")
         self.held: list[tuple[str, int]] = []
         self.tensors: list[Tensor] = []
@@ -1257,7 +1189,7 @@ class Session:
         else:
             done = self.context.execute_async_v2(self.bindings, self.stream)
         if not done:
-            raise why_failed("engine", self.log.text(), what="it does not run")
+            raise why_failed(self.where, self.log.text(), what="it does not run")
 
     def fill(self, tensor: Tensor, data: bytes) -> None:
         """Put bytes into an input's host buffer."""
@@ -1662,9 +1594,10 @@ def summary_figures(log: str) -> dict[str, Any]:
 def trtexec_layer_times(path: Path) -> dict[str, float]:
     """Mean milliseconds by layer from --exportProfile."""
     try:
-        return {row["name"]: float(row["averageMs"]) for row in loads(text_of(path)) if "name" in row}
+        times = {row["name"]: float(row["averageMs"]) for row in loads(text_of(path)) if "name" in row}
     except (ValueError, KeyError, TypeError):
         return {}
+    return {name: ms for name, ms in times.items() if math.isfinite(ms)}
 
 
 # ------------------------------------------------------------------------------------------------------ the command
@@ -1677,6 +1610,8 @@ def main(words: Sequence[str] | None = None) -> int:
         failures = run(arguments(words))
     except Stop as error:
         failures = [str(error)]
+    except OSError as error:
+        failures = [f"{error.filename}: {error.strerror}. Make it readable, or copy the folder again."]
     except KeyboardInterrupt:
         return 130
     for line in failures:
@@ -1833,8 +1768,36 @@ class Bench:
         return engines, failures
 
     def obtain(self, plan: Plan, anew: str = "") -> dict[str, Any]:
-        """The engine of a plan."""
-        return obtain(self.tool, plan, self.store, self.key(plan), self.options, anew)
+        """The engine of a plan, from the cache or built now; `anew` is a reason to build in any case."""
+        card, why = (None, anew) if anew else self.store.cached(plan.precision, self.key(plan))
+        cached = card is not None
+        if card is None:
+            card = self.build(plan, why)
+        else:
+            say(f"{plan.precision}: the engine of this model and board is there")
+        return {
+            "onnx": plan.onnx.name,
+            "sha256": plan.sha256,
+            "engine": f"engines/{plan.precision}.engine",
+            "bytes": self.store.engine(plan.precision).stat().st_size,
+            "build_seconds": card["build_seconds"],
+            "cached": cached,
+            "rebuilt_because": why or None,
+        }
+
+    def build(self, plan: Plan, why: str) -> dict[str, Any]:
+        """Build an engine; Stop where --no-build forbids it."""
+        if self.options.no_build:
+            state = f"it was built for something else ({why})" if why else "there is none"
+            raise Stop(
+                f"{self.store.engine(plan.precision)}: {state}. Engines are not portable between boards: run "
+                "without --no-build."
+            )
+        again = f" again ({why})" if why else ""
+        say(f"{plan.precision}: building from {plan.onnx.name}{again}; a small board takes minutes")
+        card = self.store.build(self.tool, plan, self.key(plan), self.options)
+        say(f"{plan.precision}: built in {card['build_seconds']:.1f} s")
+        return card
 
     def measure(self, plan: Plan, built: dict[str, Any]) -> dict[str, Any]:
         """An engine's figures; one from the cache that cannot be loaded is built once more."""
