@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from edgekit.change import Change
+from edgekit.analysis.graph_cost import graph_cost
+from edgekit.change import Change, Cost
 from edgekit.choose import SESSIONS, Measurer, restricted, time_files
 from edgekit.job import Job
 from edgekit.journal import Journal, environment
@@ -59,6 +60,9 @@ class BoardRun:
 
     def rehearse(self, model: Any, quantization: Quantization | None) -> None:
         """Export once and load the file, as the dry run's last act."""
+        check = getattr(self.target, "check", None)
+        if check is not None:
+            check(self.board, self._aims())
         with tempfile.TemporaryDirectory(prefix="edgekit-dry-") as folder:
             path = Path(folder) / "model.onnx"
             self.target.export(self.graph(model), quantization, self.board, path)
@@ -69,7 +73,7 @@ class BoardRun:
         self.say(f"baseline on {self.board.title}")
         graph = self.graph(model)
         path = self.target.export(graph, None, self.board, self.folder / "baseline.onnx").path
-        self.baseline = self.bench.figures(path, graph)
+        self.baseline = self.bench.figures(path, graph_cost(graph))
 
     def measure_step(self, name: str, model: Any, change: Change, entries: Any) -> None:
         """Export what a step gave and measure it quickly, for the report's curve."""
@@ -77,7 +81,8 @@ class BoardRun:
         with tempfile.TemporaryDirectory(prefix="edgekit-step-") as folder:
             path = Path(folder) / "model.onnx"
             self.target.export(graph, quantization_of(entries), self.board, path)
-            self.steps.append(StepRecord(name, change, self.bench.figures(path, graph, quick=True)[0]))
+            figures = self.bench.figures(path, self._cost(graph, change), quick=True)
+            self.steps.append(StepRecord(name, change, figures[0]))
 
     def finish(self, model: Any, entries: Any, *, seconds: float) -> dict[str, Any]:
         """Choose, export, audit, measure, and write the report and the folder's files."""
@@ -86,7 +91,8 @@ class BoardRun:
         artefact = self._export(graph, quantization, decision)
         self._write_float(model, graph)
         self.say("audit and measurement of the artefact")
-        result, score = self.bench.figures(artefact.path, graph)
+        last = self.steps[-1].change if self.steps else None
+        result, score = self.bench.figures(artefact.path, self._cost(graph, last))
         self._write_beside(artefact, graph)
         return self._report(artefact, decision, result, score, seconds).save(self.folder)
 
@@ -113,7 +119,17 @@ class BoardRun:
             )
         return self.target.export(graph, quantization, self.board, self.folder / "model.onnx")
 
+    def _cost(self, graph: onnx.ModelProto, change: Change | None) -> Cost:
+        """Of a graph; of one with quantizers of its own what its step found, since those are no layers."""
+        return change.after if change is not None and self._low_bit else graph_cost(graph)
+
+    @property
+    def _low_bit(self) -> bool:
+        return self.target.caps(self.board).low_bit
+
     def _write_float(self, model: Any, graph: onnx.ModelProto) -> None:
+        if self._low_bit:
+            return  # the trained network has no float form: its quantizers are part of it
         self.target.export(graph, None, self.board, self.folder / "model_float.onnx")
         if isinstance(model, onnx.ModelProto):
             return
@@ -230,11 +246,12 @@ class BoardRun:
         from edgekit.report.folder import write_io_json, write_run_example
 
         write_io_json(self.job.signature, self.folder / "io.json")
-        write_run_example(self.folder / "run_example.py")
+        if not self._low_bit:
+            write_run_example(self.folder / "run_example.py")
         accompany = getattr(self.target, "accompany", None)
         if accompany is not None:
             self.say(f"what {self.board.name} needs beside the artefact")
-            accompany(self.folder, graph, self._golden(artefact), self.board, self._aims())
+            accompany(self.folder, graph, self._golden(artefact), self.board, self._aims(), self.say)
 
     def _aims(self) -> Aims:
         budget, folding = self.recipe.budget, self.recipe.folding

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 
-from edgekit.analysis.graph_cost import graph_cost
+from edgekit.change import Cost
 from edgekit.job import Job, as_feeds, split_batch
 from edgekit.metric import Score
 from edgekit.profile import measure as measure_latency
@@ -35,15 +34,13 @@ class Bench:
         """Whether the board is the machine that measures."""
         return self.board.name == HERE
 
-    def figures(
-        self, path: Path, graph: onnx.ModelProto, *, quick: bool = False
-    ) -> tuple[Measured, Score | None]:
+    def figures(self, path: Path, cost: Cost, *, quick: bool = False) -> tuple[Measured, Score | None]:
         """The metric of the artefact in its runtime, its size and cost, its latency; memory unless `quick`."""
         reasons: dict[str, str] = {}
         score = self._score(path, reasons)
         found = self._profile(path, quick=quick, reasons=reasons)
         return Measured.of(
-            score=score, cost=graph_cost(graph), profile=found, bytes=path.stat().st_size, reasons=reasons
+            score=score, cost=cost, profile=found, bytes=path.stat().st_size, reasons=reasons
         ), score
 
     def feeds(self, samples: int = 1) -> dict[str, np.ndarray]:

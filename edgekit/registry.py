@@ -125,6 +125,8 @@ models = Registry(
         "fc_autoencoder": "edgekit.zoo.autoencoder:fc_autoencoder",
         "cnv": "edgekit.zoo.finn:cnv",
         "tfc": "edgekit.zoo.finn:tfc",
+        "sfc": "edgekit.zoo.finn:sfc",
+        "lfc": "edgekit.zoo.finn:lfc",
         "mlp": "edgekit.zoo.mlp:mlp",
         "gn_lenet": "edgekit.zoo.lenet:gn_lenet",
         "efficientnet_lite0": "edgekit.zoo.efficientnet:efficientnet_lite0",

@@ -6,7 +6,7 @@ target, and the board's facts make the capabilities (`Caps`) that quantization a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -101,6 +101,7 @@ class Artefact:
     precision: str  # "fp32", "fp16", "int8", or "int8+fp32" where layers stayed in float
 
 
+Say = Callable[[str], None]
 How = Literal["measured", "synthesised", "estimated", "not measured"]
 
 
@@ -190,9 +191,13 @@ class RemoteTarget(Target, Protocol):
         ...
 
     def accompany(
-        self, folder: Path, graph: Any, golden: Mapping[str, np.ndarray], board: Board, aims: Aims
+        self, folder: Path, graph: Any, golden: Mapping[str, np.ndarray], board: Board, aims: Aims, say: Say
     ) -> None:
         """Write what the board's own tools need into an output folder; `graph` is what was exported."""
+        ...
+
+    def check(self, board: Board, aims: Aims) -> None:
+        """BadInput where the aims cannot be those of this board; optional."""
         ...
 
     def figures(self, folder: Path, board: Board) -> tuple[Figure, ...]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 LEARNED = 4
-PERCENTILES = {2: 99.0, 3: 99.7, 4: 99.9, 5: 99.97}  # of |x|, by bits; with more bits the largest values fit too
+PERCENTILES = {2: 99.0, 3: 99.9, 4: 99.99}  # of |x|, by bits; with more bits the largest values fit too
 PERCENTILE = 99.999
 
 
@@ -66,7 +66,9 @@ def relu(bits: int, *, power_of_two: bool, ceiling: float | None = None) -> nn.M
     if bits == 1:
         return identity(1, signed=True, power_of_two=power_of_two)
     if ceiling is None:
-        return _module("QuantReLU", _name(False, power_of_two), bit_width=bits, high_percentile_q=percentile(bits))
+        return _module(
+            "QuantReLU", _name(False, power_of_two), bit_width=bits, high_percentile_q=percentile(bits)
+        )
     return _module("QuantReLU", f"{_name(False, power_of_two)}MaxInit", bit_width=bits, max_val=ceiling)
 
 
@@ -74,7 +76,9 @@ def identity(bits: int, *, signed: bool, power_of_two: bool) -> nn.Module:
     """A quantizer of a tensor that no activation function limits."""
     if bits == 1:
         return _module("QuantIdentity", "SignedBinaryActPerTensorConst")
-    return _module("QuantIdentity", _name(signed, power_of_two), bit_width=bits, high_percentile_q=percentile(bits))
+    return _module(
+        "QuantIdentity", _name(signed, power_of_two), bit_width=bits, high_percentile_q=percentile(bits)
+    )
 
 
 def hardtanh(bits: int, low: float, high: float, *, power_of_two: bool) -> nn.Module:
@@ -92,7 +96,9 @@ def percentile(bits: int) -> float:
 
 def _module(name: str, quantizer: str, **options: Any) -> nn.Module:
     quant = _quant()
-    place = next(part for part in (quant.scaled_int, quant.fixed_point, quant.binary) if hasattr(part, quantizer))
+    place = next(
+        part for part in (quant.scaled_int, quant.fixed_point, quant.binary) if hasattr(part, quantizer)
+    )
     module: nn.Module = getattr(brevitas_nn(), name)(act_quant=getattr(place, quantizer), **options)
     return module
 
@@ -116,10 +122,9 @@ def _threshold(weight: torch.Tensor, bits: int, per_channel: bool, power_of_two:
 
     grid = Grid(bits, per_channel=per_channel)
     scale = weight_scale(weight.detach().cpu().numpy(), grid, "mse").scale
+    found = scale * grid.highest
     if power_of_two:  # brevitas divides by 2^(b-1) then, and rounds the exponent up
         found = 2.0 ** np.rint(np.log2(scale)) * 2 ** (bits - 1)
-    else:
-        found = scale * grid.highest
     shape = (-1, *[1] * (weight.ndim - 1)) if per_channel else ()
     return torch.as_tensor(found, dtype=weight.dtype, device=weight.device).reshape(shape)
 

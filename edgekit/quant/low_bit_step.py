@@ -56,7 +56,11 @@ def replay(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
     from edgekit.quant.brevitas_layers import swap
 
     example = {name: torch.zeros(shape) for name, shape in plan["inputs"].items()}
-    return swap(model, example, plan["low_bit"]).eval()
+    swapped = swap(model, example, plan["low_bit"]).eval()
+    for module in swapped.modules():
+        if hasattr(module, "collect_stats_steps"):  # brevitas keeps a scale back until its statistics are complete
+            module.counter = module.collect_stats_steps + 1
+    return swapped
 
 
 def _stored(before: Cost, model: nn.Module, plan: Mapping[str, Any]) -> Cost:

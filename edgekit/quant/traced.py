@@ -2,6 +2,7 @@
 
 Functions become modules under their fx name (`relu`, `relu_1`), a module called again becomes a copy of its own
 (`layer1.0.relu`, `layer1.0.relu_1`), so that each call can have its own quantizer. Weights stay under their paths.
+A maximum pooling right before an activation moves behind it, where it can compare integers; the result is the same.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ FUNCTIONS: Mapping[Any, Maker] = {
     "relu": _relu,
     "relu_": _relu,
 }
-OWN = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardtanh)
+OWN = (*ACTIVATIONS, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 
 
 def trace(model: nn.Module, *, where: str) -> fx.GraphModule:
@@ -71,6 +73,7 @@ def trace(model: nn.Module, *, where: str) -> fx.GraphModule:
     for node in list(traced.graph.nodes):
         _as_module(traced, node, where)
     _separate(traced)
+    _pool_after_activation(traced)
     traced.graph.eliminate_dead_code()
     traced.graph.lint()
     traced.recompile()
@@ -114,8 +117,9 @@ def _as_module(traced: fx.GraphModule, node: fx.Node, where: str) -> None:
     maker = FUNCTIONS.get(node.target)
     if maker is None:
         return
-    data, *rest = (*node.args, *(node.kwargs[key] for key in ("input",) if key in node.kwargs))
-    options = {key: value for key, value in node.kwargs.items() if key != "input"}
+    options = dict(node.kwargs)
+    given: list[Any] = [*node.args] or [options.pop("input")]
+    data, rest = given[0], given[1:]
     try:
         module = maker(*rest, **options)
     except TypeError as error:
@@ -160,3 +164,18 @@ def _separate(traced: fx.GraphModule) -> None:
             traced.add_submodule(path, copy.deepcopy(module))
             node.target = path
         seen.add(str(node.target))
+
+
+def _pool_after_activation(traced: fx.GraphModule) -> None:
+    """act(pool(x)) becomes pool(act(x)), which is equal, since these activations never fall."""
+    for node in list(traced.graph.nodes):
+        pool = node.args[0] if node.args else None
+        if not isinstance(module_at(traced, node), ACTIVATIONS) or not isinstance(pool, fx.Node):
+            continue
+        if not isinstance(module_at(traced, pool), nn.MaxPool2d) or len(pool.users) > 1:
+            continue
+        source = pool.args[0]
+        assert isinstance(source, fx.Node), "a pooling reads one tensor"
+        pool.args = (insert_call(traced, source, str(node.target)),)
+        node.replace_all_uses_with(pool)
+        traced.graph.erase_node(node)

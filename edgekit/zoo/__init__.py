@@ -26,6 +26,8 @@ ENTRIES = {
     "fc_autoencoder": ZooEntry((640,), "npz", "Koizumi et al. 2020 (DCASE task 2)"),
     "cnv": ZooEntry((3, 32, 32), "cifar10", "Umuroglu et al. 2017 (FINN)"),
     "tfc": ZooEntry((1, 28, 28), "mnist", "Umuroglu et al. 2017 (FINN)"),
+    "sfc": ZooEntry((1, 28, 28), "mnist", "Umuroglu et al. 2017 (FINN)"),
+    "lfc": ZooEntry((1, 28, 28), "mnist", "Umuroglu et al. 2017 (FINN)"),
     "mlp": ZooEntry((1, 28, 28), "fashion-mnist", "Rumelhart, Hinton, Williams 1986"),
     "gn_lenet": ZooEntry((3, 32, 32), "cifar10", "Hsieh, Phanishayee, Mutlu, Gibbons 2020"),
     "efficientnet_lite0": ZooEntry((3, 224, 224), "image-folder", "Tan, Le 2019; Liu 2020"),

@@ -1,4 +1,4 @@
-"""The networks FINN is measured on, in float: TFC (fully connected) and CNV (VGG-like)."""
+"""The networks FINN is measured on, in float: TFC, SFC and LFC (fully connected) and CNV (VGG-like)."""
 
 from __future__ import annotations
 
@@ -64,9 +64,19 @@ class Cnv(nn.Module):
 
 
 def tfc(*, in_features: int = 784, width: int = 64, num_classes: int = 10) -> nn.Module:
-    """TFC for [n, 1, 28, 28]; Umuroglu et al. 2017 (FINN)."""
+    """TFC for [n, 1, 28, 28]: three layers of 64; Umuroglu et al. 2017 (FINN)."""
     positive("width", width)
     return Tfc(in_features, width, num_classes)
+
+
+def sfc(*, in_features: int = 784, width: int = 256, num_classes: int = 10) -> nn.Module:
+    """SFC for [n, 1, 28, 28]: three layers of 256; Umuroglu et al. 2017 (FINN)."""
+    return tfc(in_features=in_features, width=width, num_classes=num_classes)
+
+
+def lfc(*, in_features: int = 784, width: int = 1024, num_classes: int = 10) -> nn.Module:
+    """LFC for [n, 1, 28, 28]: three layers of 1024; Umuroglu et al. 2017 (FINN)."""
+    return tfc(in_features=in_features, width=width, num_classes=num_classes)
 
 
 def cnv(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,13 @@ class JetsonTarget:
         return audit(path)
 
     def accompany(
-        self, folder: Path, graph: Any, golden: Mapping[str, Any], board: Board, aims: Aims
+        self,
+        folder: Path,
+        graph: Any,
+        golden: Mapping[str, Any],
+        board: Board,
+        aims: Aims,
+        say: Callable[[str], None],
     ) -> None:
         """Write what the board needs beside the artefact: its scripts, golden vectors, a half-precision file."""
         from targets.jetson.folder import accompany

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,7 @@ class Import:
         return f"{self.module}:{self.line} imports {self.name}"
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Dotted name -> file of every product module."""
     found = {}

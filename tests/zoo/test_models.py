@@ -23,6 +23,8 @@ PARAMS = {
     "fc_autoencoder": 267_928,
     "cnv": 1_546_698,
     "tfc": 59_402,
+    "sfc": 335_882,
+    "lfc": 2_916_362,
     "mlp": 118_282,
     "gn_lenet": 89_834,
     "efficientnet_lite0": 4_652_008,
