@@ -169,7 +169,10 @@ class BoardRun:
             audit=audit.to_json(),
             steps=tuple(self.steps),
             objective=self.recipe.objective,
-            ratio={"latency": speed, "size": (before.bytes or 0) / (result.bytes or 1)},
+            ratio={
+                "latency": speed,
+                "size": before.bytes / result.bytes if before.bytes and result.bytes else None,
+            },
             drop=self._drop(base_score, score, reasons),
             budget=self._budget(),
             operators=tuple(operators),
@@ -215,6 +218,8 @@ class BoardRun:
     def _budget(self) -> dict[str, float]:
         names = {"latency_ms": "latency_ms", "size_bytes": "max_bytes", "max_drop": "max_drop"}
         given = {new: getattr(self.recipe.budget, old) for old, new in names.items()}
+        if self._low_bit:
+            given |= {"fps": self.recipe.budget.fps, "lut": self.recipe.budget.lut}
         return {name: float(value) for name, value in given.items() if value is not None}
 
     def _kept_because(self, decision: dict[str, Any]) -> str | None:

@@ -39,9 +39,11 @@ class Bench:
         reasons: dict[str, str] = {}
         score = self._score(path, reasons)
         found = self._profile(path, quick=quick, reasons=reasons)
-        return Measured.of(
-            score=score, cost=cost, profile=found, bytes=path.stat().st_size, reasons=reasons
-        ), score
+        low_bit = self.target.caps(
+            self.board
+        ).low_bit  # its file holds floats: the weights at their bits count
+        size = None if low_bit else path.stat().st_size
+        return Measured.of(score=score, cost=cost, profile=found, bytes=size, reasons=reasons), score
 
     def feeds(self, samples: int = 1) -> dict[str, np.ndarray]:
         """Up to so many real samples by input name; a fixed random one where the job has no data."""

@@ -58,8 +58,10 @@ def replay(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
     example = {name: torch.zeros(shape) for name, shape in plan["inputs"].items()}
     swapped = swap(model, example, plan["low_bit"]).eval()
     for module in swapped.modules():
-        if hasattr(module, "collect_stats_steps"):  # brevitas keeps a scale back until its statistics are complete
-            module.counter = module.collect_stats_steps + 1
+        if hasattr(
+            module, "collect_stats_steps"
+        ):  # brevitas keeps a scale back until its statistics are complete
+            setattr(module, "counter", module.collect_stats_steps + 1)  # noqa: B010  a plain attribute, no module
     return swapped
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekit.report import figures
+from edgekit.report.verdict import for_hardware
+
+SIZES = {False: "file size", True: "weights at their bits"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,9 @@ def comparison(report: Mapping[str, Any]) -> list[Row]:
     """Metric, latency, throughput, size, parameters, MACs, peak memory, energy."""
     before, after = report["baseline"], report["result"]
     simple = [
-        _ratio_row("file size", before["bytes"], after["bytes"], figures.size, "smaller", "larger"),
+        _ratio_row(
+            SIZES[for_hardware(report)], before["bytes"], after["bytes"], figures.size, "smaller", "larger"
+        ),
         _ratio_row("parameters", before["params"], after["params"], figures.scaled, "fewer", "more"),
         _ratio_row("MACs a sample", before["macs"], after["macs"], figures.scaled, "fewer", "more"),
         _ratio_row(
@@ -72,7 +77,7 @@ def boards(reports: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[s
 
 
 def _shared(report: Mapping[str, Any]) -> list[tuple[int, Row]]:
-    wanted = ("latency (median)", "file size", "parameters", "MACs a sample", "energy")
+    wanted = ("latency (median)", SIZES[False], "parameters", "MACs a sample", "energy")
     return [(index, row) for index, row in enumerate(comparison(report)) if index == 0 or row.name in wanted]
 
 

@@ -7,13 +7,17 @@ from typing import Any
 
 from edgekit.report import figures
 
+ON_BOARD = {"fps": "frames per second", "lut": "LUT"}
+SHOWN = {"frames per second": "frames per second", "LUT": "LUT", "BRAM18": "BRAM18", "DSP": "DSP"}
 NO_GAIN = 1.02  # below this a file is not called smaller
 
 
 def verdict(report: Mapping[str, Any]) -> str:
     """One sentence: speed and size against the fp32 artefact, the metric's drop, and every missed budget."""
     where = f"than the fp32 artefact on {machine(report)}"
-    if not gained(report):
+    if for_hardware(report):
+        sentence = f"{_hardware(report)}, {_quality(report)}"
+    elif not gained(report):
         sentence = _no_gain(report)
     else:
         phrase = _level(report, where) if _as_fast(report) else _ahead(report, where)
@@ -25,15 +29,18 @@ def verdict(report: Mapping[str, Any]) -> str:
 
 
 def gained(report: Mapping[str, Any]) -> bool:
-    """Whether the artefact is surely faster (the interval above 1) or smaller (by 2 % or more)."""
-    return _faster(report) or (report["ratio"]["size"] or 0) >= NO_GAIN
+    """Whether the artefact is surely faster (the interval above 1) or smaller (by 2 % or more).
+
+    Hardware that is made for the network has no fp32 form to be compared with: it is a gain of its own.
+    """
+    return for_hardware(report) or _faster(report) or (report["ratio"]["size"] or 0) >= NO_GAIN
 
 
 def missed_budgets(report: Mapping[str, Any]) -> list[str]:
     """What of the budget the result does not keep, a phrase each; a limit that was not checked is missed.
 
     Known limits: latency_ms (the median), max_drop (in the metric's unit), max_bytes, and macs, params,
-    peak_memory_bytes (all upper limits).
+    peak_memory_bytes, lut (all upper limits); fps is a lower one.
     """
     return [phrase for name, limit in report["budget"].items() if (phrase := _missed(report, name, limit))]
 
@@ -47,6 +54,8 @@ def _missed(report: Mapping[str, Any], name: str, limit: float) -> str:
     value, show = _budgeted(report, name)
     if value is None:
         return f"{figures.words(name)} could not be checked ({_reason(report, name)})"
+    if name == "fps":
+        return "" if value >= limit else f"{show(value)} frames per second, {show(limit)} asked"
     if value <= limit:
         return ""
     label = {"latency_ms": "latency", "max_drop": "drop", "max_bytes": "size"}.get(name, figures.words(name))
@@ -55,6 +64,8 @@ def _missed(report: Mapping[str, Any], name: str, limit: float) -> str:
 
 def _budgeted(report: Mapping[str, Any], name: str) -> tuple[float | None, Any]:
     result = report["result"]
+    if name in ON_BOARD:
+        return _on_board(report, ON_BOARD[name]), figures.significant
     if name == "latency_ms":
         return (result["latency_ms"] or {}).get("p50"), figures.milliseconds
     if name == "max_drop":
@@ -67,9 +78,34 @@ def _budgeted(report: Mapping[str, Any], name: str) -> tuple[float | None, Any]:
 
 
 def _reason(report: Mapping[str, Any], name: str) -> str:
+    if name in ON_BOARD:
+        return next((item["by"] for item in report["on_board"]), "the board's tools say nothing")
     if name == "max_drop":
         return report["not_measured"].get("drop", "there is no metric")
     return report["result"]["not_measured"].get(name.removeprefix("max_")) or "it was not measured"
+
+
+def _on_board(report: Mapping[str, Any], name: str) -> float | None:
+    """A figure of the board itself, the one nearest to it."""
+    order = ("measured", "synthesised", "estimated")
+    known = [
+        item for item in report.get("on_board", ()) if item["name"] == name and item["value"] is not None
+    ]
+    return min(known, key=lambda item: order.index(item["how"]))["value"] if known else None
+
+
+def for_hardware(report: Mapping[str, Any]) -> bool:
+    """Whether the artefact is hardware of its own, such as W4A4: weights and activations of so many bits."""
+    return bool(report["result"]["precision"].startswith("W"))
+
+
+def _hardware(report: Mapping[str, Any]) -> str:
+    """An accelerator's rate and size, with how they came about."""
+    known = [item for item in report["on_board"] if item["name"] in SHOWN and item["value"] is not None]
+    told = ", ".join(f"{figures.significant(item['value'])} {SHOWN[item['name']]}" for item in known)
+    how = f" ({', '.join(sorted({item['how'] for item in known}))})" if known else ""
+    start = f"{report['result']['precision']} on {machine(report)}"
+    return f"{start}: {told}{how}" if known else f"{start}, of unknown rate ({_reason(report, 'fps')})"
 
 
 def _no_gain(report: Mapping[str, Any]) -> str:

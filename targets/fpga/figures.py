@@ -13,11 +13,12 @@ from targets.fpga.finn.report import FinnReport, read_report
 COLUMNS: tuple[How, ...] = ("estimated", "synthesised", "measured")
 NAMES = {"lut": "LUT", "bram18": "BRAM18", "dsp": "DSP", "uram": "URAM"}
 
+# {key of FinnReport.not_measured: (what is missing, how it comes)}
 ABSENT = {
-    "resources.synthesised": "LUT, BRAM18, DSP after synthesis",
-    "slack_ns": "timing slack",
-    "fps.synthesised": "frames per second of the simulated hardware",
-    "fps.measured": "frames per second of the board",
+    "resources.synthesised": ("resources after synthesis", "run finn_build/build.py where Vivado is"),
+    "slack_ns": ("timing slack", "run finn_build/build.py where Vivado is"),
+    "fps.synthesised": ("rate of the simulated hardware", "run finn_build/build.py where Vivado is"),
+    "fps.measured": ("rate on the board", "run the driver on the board, and copy its file into finn_build"),
 }
 
 
@@ -56,8 +57,8 @@ def figures(folder: Path, board: Board) -> tuple[Figure, ...]:
         note = f"{share.best:g} % of {whole:,.0f}" if share.best is not None and whole else ""
         found += _of(NAMES.get(name, name), columns, "", report, note)
     absent = [
-        Figure(name, None, "", "not measured", report.not_measured[key].removeprefix("not measured: "))
-        for key, name in ABSENT.items()
+        Figure(name, None, "", "not measured", how)
+        for key, (name, how) in ABSENT.items()
         if key in report.not_measured
     ]
     return (*found, *absent)
