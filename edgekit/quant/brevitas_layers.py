@@ -224,7 +224,8 @@ class _Swap:
     def _average(self, node: fx.Node, module: nn.AvgPool2d | nn.AdaptiveAvgPool2d) -> None:
         path, whole = str(node.target), isinstance(module, nn.AdaptiveAvgPool2d)
         wanted = self.plan.pooled if whole else self.plan.activations
-        source, found = self._on_grid(node, fewest=FEWEST), window(node, module)
+        found = window(node, module)  # before a quantizer is put in, whose shape is not known
+        source = self._on_grid(node, fewest=FEWEST)
         self._refuse_bipolar(source, f"'{path}' averages bipolar values, which leaves too little of them")
         if found is None:
             self._behind(node, f"{path}_output", source.signed, fewest=FEWEST, activations=wanted)

@@ -58,10 +58,9 @@ def replay(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
     example = {name: torch.zeros(shape) for name, shape in plan["inputs"].items()}
     swapped = swap(model, example, plan["low_bit"]).eval()
     for module in swapped.modules():
-        if hasattr(
-            module, "collect_stats_steps"
-        ):  # brevitas keeps a scale back until its statistics are complete
-            setattr(module, "counter", module.collect_stats_steps + 1)  # noqa: B010  a plain attribute, no module
+        steps = getattr(module, "collect_stats_steps", None)
+        if isinstance(steps, int):  # brevitas keeps a scale back until its statistics are complete
+            module.counter = steps + 1  # type: ignore[assignment]
     return swapped
 
 

@@ -32,8 +32,9 @@ def test_a_built_in_transform_holds(name: str):
     assert failed(check_transform(transforms.get(name)(**STEPS[name]))) == {}
 
 
-def test_the_cpu_target_holds():
-    assert failed(check_target(find_target("cpu"))) == {}
+@pytest.mark.parametrize("name", ["cpu", "jetson", "fpga"])
+def test_a_target_of_ours_holds(name: str):
+    assert failed(check_target(find_target(name))) == {}
 
 
 @pytest.mark.parametrize("name", sorted(models._builtin))

@@ -21,7 +21,10 @@ class Forms(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(1, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8), nn.ReLU6()
+            nn.ZeroPad2d((0, 1, 0, 1)),
+            nn.Conv2d(1, 8, 3, stride=2, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU6(),
         )
         self.depthwise = nn.Conv2d(8, 8, 3, padding="same", groups=8)
         self.norm, self.relu = nn.BatchNorm2d(8), nn.ReLU(inplace=True)
@@ -57,7 +60,10 @@ def example() -> dict[str, torch.Tensor]:
 def images(train: int = 1000, test: int = 200) -> Any:
     """Loaders of the Fashion-MNIST sample that edgekit ships, a rim of 2 around each image."""
     sample = datasets.get("fashion-mnist")()
-    parts = {part: np.pad(getattr(sample, part), ((0, 0), (0, 0), (2, 2), (2, 2))) for part in ("train_x", "test_x")}
+    parts = {
+        part: np.pad(getattr(sample, part), ((0, 0), (0, 0), (2, 2), (2, 2)))
+        for part in ("train_x", "test_x")
+    }
     return replace(sample, **parts).loaders(batch=64, train_limit=train, test_limit=test, calibration=128)
 
 
