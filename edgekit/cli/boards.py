@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgekit.cli.console import say, say_json, table
 from edgekit.target import Board, board_names, find_board, find_target
 
-EXAMPLE = "edgekit boards x86-vnni"
+EXAMPLE = "edgekit boards jetson-orin-nano"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,12 +26,9 @@ def run(options: argparse.Namespace) -> int:
         say_json([{"name": board.name, "title": board.title, "target": board.target} for board in boards])
     else:
         table(
-            ["board", "what it is", "target", "what to expect"],
-            [
-                (board.name, board.title, board.target, find_target(board.target).caps(board).expects)
-                for board in boards
-            ],
+            ["board", "what it is", "target"], [(board.name, board.title, board.target) for board in boards]
         )
+        say(f"the facts of one, and what to expect there: {EXAMPLE}")
     return 0
 
 
@@ -52,13 +48,11 @@ def _show(board: Board, *, as_json: bool) -> int:
     say(f"{board.name}: {board.title} (target {board.target})")
     if caps.expects:
         say(caps.expects)
-    table(["fact", "value"], list(_flat(board.facts)))
+    sources = board.facts.get("sources", {})
+    facts = [(name, value, sources.get(name, "")) for name, value in board.facts.items() if name != "sources"]
+    table(["fact", "value", "source"], [(name, _shown(value), source) for name, value, source in facts])
     return 0
 
 
-def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in facts.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -6,6 +6,7 @@ from edgekit.target import Board, Caps, Grid
 
 OPERATORS = frozenset(
     {
+        "Add",
         "AveragePool",
         "BatchNormalization",
         "Clip",
@@ -20,9 +21,6 @@ OPERATORS = frozenset(
         "Reshape",
     }
 )
-RESIDUAL = frozenset(
-    {"Add"}
-)  # with FINN's steps for residual networks, `finn_steps = "resnet"` in the board file
 OPSET = 13
 EXPECTS = (
     "Every layer is hardware of its own, and samples stream through: the slowest layer sets the rate. Fewer bits "
@@ -33,12 +31,11 @@ EXPECTS = (
 
 def caps_of(board: Board) -> Caps:
     """The capabilities of a board of the target fpga: unsigned activations, narrow weights, BatchNorm unfused."""
-    residual = str(board.facts.get("finn_steps", "default")) == "resnet"
     return Caps(
         activations=Grid(bits=8, signed=False, symmetric=True),
         weights=Grid(bits=8, signed=True, symmetric=True),
         bias="float",
-        operators=OPERATORS | RESIDUAL if residual else OPERATORS,
+        operators=OPERATORS,
         precisions=("int8",),
         opset=OPSET,
         fuse_batchnorm=False,

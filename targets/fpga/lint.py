@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import onnx
 
 from edgekit.target import Caps, Finding
@@ -21,6 +22,7 @@ KNOWN = (HEAVY | AVERAGES | MOVING | ACTIVATIONS | QUANTIZERS | {"Add", "BatchNo
     "Pad",
     "Transpose",
 }
+STEPS = "finn-plus' steps for residual networks"
 RELU = "Use Relu and train again"
 NORM = "Use BatchNormalization, which becomes thresholds"
 REMEDIES = {
@@ -115,7 +117,7 @@ def _average(graph: Graph, node: Node, caps: Caps, shapes: Shapes) -> Iterator[F
     if node.operator not in AVERAGES:
         return
     size = shapes.get(node.inputs[0], [])
-    if len(size) != 4:
+    if len(size) != 4 or (node.operator == "ReduceMean" and _axes(graph, node) != {2, 3}):
         yield _finding(
             "error", node, "an average over something else than height and width", "Pool images alone."
         )
@@ -126,18 +128,25 @@ def _average(graph: Graph, node: Node, caps: Caps, shapes: Shapes) -> Iterator[F
         what = f"an average over windows of {_by(kernel)}, padded or not square"
         yield _finding("error", node, what, "Use square windows without padding.")
     elif not square:
-        what = f"an average over a map of {_by(kernel)}, which only FINN's steps for residual networks take"
+        what = f"an average over a map of {_by(kernel)}, which only {STEPS} take"
         yield _finding("warning", node, what, "Choose strides that leave a square map.")
     elif not all(taker.operator in QUANTIZERS for taker in graph.takers(node)):
         what = f"the average over {_by(kernel)} is floored to a grid, as FINN computes it"
         yield _finding("note", node, what, "Train at low bits, so that accuracy comes back.")
 
 
+def _axes(graph: Graph, node: Node) -> set[int]:
+    """The axes that a ReduceMean of images removes, given as an input since opset 18."""
+    given = graph.value(node.inputs[1]) if len(node.inputs) > 1 else node.attributes.get("axes", [])
+    return {int(axis) % 4 for axis in np.ravel([] if given is None else given)}
+
+
 def _addition(graph: Graph, node: Node, caps: Caps, shapes: Shapes) -> Iterator[Finding]:
-    if node.operator == "Add" and data_inputs(graph, node) > 1 and "Add" not in caps.operators:
-        what = "a residual addition: FINN's default steps refuse forks"
-        remedy = "Build with FINN's steps for residual networks, or use a network without shortcuts (cnv)."
-        yield _finding("warning", node, what, remedy)
+    if node.operator == "Add" and data_inputs(graph, node) > 1:
+        what = f"a residual addition: FINN's default steps refuse forks, {STEPS} take them"
+        yield _finding(
+            "warning", node, what, "Build with finn-plus, or use a network without shortcuts (cnv)."
+        )
 
 
 def _sign(graph: Graph, node: Node, caps: Caps, shapes: Shapes) -> Iterator[Finding]:
