@@ -56,11 +56,14 @@ REMEDIES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Grid:
-    """What is known of a value on a grid: its bits, its sign, and the module that says so when asked."""
+    """What is known of a value on a grid: its bits, its sign, and the module that put it there."""
 
     bits: int
     signed: bool
-    path: str  # of the quantizer; "" where something between does not hand on the scale with the value
+    path: str
+    adjacent: bool = (
+        True  # whether that module gave it; FINN looks for an average's sign there and nowhere else
+    )
 
 
 def swap(model: nn.Module, example: Mapping[str, torch.Tensor], plan: Mapping[str, Any]) -> fx.GraphModule:
@@ -142,7 +145,7 @@ class _Swap:
                 self._refuse_bipolar(
                     source, f"'{node.target}' pads bipolar values with 0, which FINN reads as -1"
                 )
-            self._move(node, source and replace(source, path=""))
+            self._move(node, source)
         elif node.target in ADDITIONS:
             self._addition(node)
         elif not (isinstance(module, NORMS) or node.op == "output" or self._is_shape(node)):
@@ -230,14 +233,14 @@ class _Swap:
         if found is None:
             self._behind(node, f"{path}_output", source.signed, fewest=FEWEST, activations=wanted)
             return
-        if not source.path:
+        if not source.adjacent:
             source = self._in_front(node, source.signed, fewest=FEWEST)
         self.traced.get_submodule(source.path).return_quant_tensor = True  # type: ignore[assignment]
         kernel, stride = found
         wanted = self._rule(path, "activations", activations=wanted)["activations"]
         bits = min(wanted, source.bits + math.ceil(math.log2(kernel * kernel)))
         self._put(path, averaging(kernel, stride, bits))
-        self.grids[node] = Grid(bits, source.signed, "")
+        self.grids[node] = Grid(bits, source.signed, path, adjacent=False)
 
     def _addition(self, node: fx.Node) -> None:
         """Both operands pass one quantizer: integers of two scales have no integer sum."""
@@ -255,7 +258,7 @@ class _Swap:
 
     def _move(self, node: fx.Node, grid: Grid | None) -> None:
         if grid is not None:
-            self.grids[node] = grid
+            self.grids[node] = replace(grid, adjacent=False)
 
     def _pads_a_convolution(self, node: fx.Node) -> bool:
         """Whether a node pads zeros for convolutions alone, which take its widths over in QONNX."""
@@ -275,8 +278,7 @@ class _Swap:
     def _refuse_bipolar(source: Grid, what: str) -> None:
         if source.bits < FEWEST:
             raise BadInput(
-                f"{WHERE}: {what}. Give its input 2 bits "
-                f"(layers: {{'{source.path or '*'}': {{activations: 2}}}})."
+                f"{WHERE}: {what}. Give its input 2 bits (layers: {{'{source.path}': {{activations: 2}}}})."
             )
 
     @staticmethod

@@ -34,7 +34,8 @@ def to_standard(model: onnx.ModelProto) -> onnx.ModelProto:
 
     A graph without quantizers is returned as it is.
     """
-    constants, shell = _constants(model), _shell(model)
+    shell = _shell(model)
+    constants = {**_constants(shell), **_constants(model)}  # a change of version adds some and drops some
     quantizers = {node.output[0]: node for node in model.graph.node if _is_quantizer(node)}
     if not quantizers:
         return shell
