@@ -12,24 +12,29 @@ import pytest
 from edgekit.board_figures import is_away
 from edgekit.cli import main
 from edgekit.export.file import write
+from targets.fpga.finn import environment
+from targets.fpga.runtime import QonnxRunner
 from targets.jetson.runtime import StandInRunner
 
 RECIPE = """\
 model: tfc
 data: fashion-mnist
-boards: [this-machine, jetson-orin-nano]
+boards: [this-machine, jetson-orin-nano, pynq-z1]
+budget: {fps: 100000}
 seed: 0
 steps:
   - finetune: {epochs: 1, lr: 0.01}
-  - quantize: {}
+  - quantize: {low_bit: {weights: 2, activations: 4}}
 """
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    pytest.importorskip("brevitas")
     place = tmp_path_factory.mktemp("away")
     (place / "r.yaml").write_text(RECIPE)
-    assert main(["compress", str(place / "r.yaml"), "--out", str(place / "out"), "--quiet"]) == 0
+    code = main(["compress", str(place / "r.yaml"), "--out", str(place / "out"), "--quiet"])
+    assert code == (environment.find() is None)  # without FINN the asked frame rate cannot be checked
     return place / "out"
 
 
@@ -39,7 +44,7 @@ def report(folder):
 
 def test_steps_that_read_no_board_run_once(folder):
     names = sorted(path.name.rpartition("-")[0] for path in (folder / "steps").iterdir())
-    assert names == ["00-finetune", "01-quantize", "01-quantize"]
+    assert names == ["00-finetune", "01-quantize", "01-quantize", "01-quantize"]
 
 
 def test_the_grid_is_each_boards_own(folder):
@@ -83,6 +88,69 @@ def test_the_folder_has_all_that_the_board_needs(folder):
     found = StandInRunner(away / "model.onnx").run(given)
     for value in graph.output:
         np.testing.assert_array_equal(found[value.name], golden[value.name])
+
+
+def test_the_fpga_gets_a_low_bit_network_and_a_folder_to_build_from(folder):
+    away = folder / "pynq-z1"
+    found = report(away)
+    assert found["result"]["precision"] == "W2A4-8"
+    assert found["result"]["metric"]["of"] == "artefact"
+    assert found["audit"]["float_compute_nodes"] == 0
+    weights = found["steps"][-1]["change"]
+    assert weights["before"]["bytes"] > 10 * weights["after"]["bytes"]
+    build = away / "finn_build"
+    config = json.loads((build / "dataflow_build_config.json").read_text())
+    assert (config["board"], config["target_fps"]) == ("Pynq-Z1", 100_000)
+    inputs, expected = np.load(build / "input.npy"), np.load(build / "expected_output.npy")
+    assert np.array_equal(inputs, np.rint(inputs))
+    given = json.loads((away / "input.json").read_text())
+    assert inputs.min() >= given["lowest"]
+    assert inputs.max() <= given["highest"]
+    whole = QonnxRunner(away / "model.onnx").run({given["name"]: inputs * np.float32(given["scale"])})
+    np.testing.assert_allclose(next(iter(whole.values())), expected, atol=1e-5)
+
+
+def test_finn_s_figures_say_that_they_are_estimates_or_are_absent_with_the_command(folder):
+    found = report(folder / "pynq-z1")
+    by_name = {figure["name"]: figure for figure in found["on_board"]}
+    if environment.find() is None:
+        assert by_name["frames per second"]["how"] == "not measured"
+        assert "not installed" in by_name["frames per second"]["by"]
+        assert found["missed"]
+        return
+    assert by_name["frames per second"]["how"] == by_name["LUT"]["how"] == "estimated"
+    assert by_name["frames per second"]["value"] >= 100_000
+    assert by_name["rate on the board"]["value"] is None
+    assert found["missed"] == []
+
+
+def test_a_finished_folder_is_taken_up_again(folder, capsys):
+    before = report(folder / "pynq-z1")
+    main(["compress", str(folder.parent / "r.yaml"), "--out", str(folder)])
+    assert "quantize (2 of 2): done before" in capsys.readouterr().err
+    after = report(folder / "pynq-z1")
+    assert after["result"]["metric"] == before["result"]["metric"]
+    assert after["on_board"] == before["on_board"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("budget: {fps: 100000}\n", ""), "budget: {fps: 1000}"),
+        (("weights: 2,", "weights: 9,"), "1 (bipolar) to 8 bits"),
+        (("weights: 2,", "wieghts: 2,"), "Did you mean 'weights'"),
+        (("weights: 2,", "layers: {fcx: {weights: 8}},"), "matches no layer"),
+        (("budget: {fps: 100000}\n", "folding: ./none.json\n"), "none.json"),
+    ],
+)
+def test_what_the_fpga_cannot_be_asked_is_refused_before_anything_is_trained(change, said, tmp_path, capsys):
+    pytest.importorskip("brevitas")
+    text = RECIPE.replace("this-machine, jetson-orin-nano, ", "")
+    assert change[0] in text
+    (tmp_path / "r.yaml").write_text(text.replace(*change))
+    assert main(["compress", str(tmp_path / "r.yaml"), "--out", str(tmp_path / "out"), "--quiet"]) == 2
+    assert said in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("steps/*"))
 
 
 def test_the_boards_stand_side_by_side(folder, capsys):

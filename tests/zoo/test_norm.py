@@ -123,7 +123,7 @@ def test_batched_gradients_are_those_of_one_after_the_other(name):
 
 
 @pytest.mark.parametrize("norm", ["evonorm", "none"])
-@pytest.mark.parametrize("name", BY_NORM)
+@pytest.mark.parametrize("name", [name for name in BY_NORM if name != "resnet18"])  # whose blocks resnet8 has
 def test_a_model_with_each_norm_holds_the_kit(name, norm):
     make = lambda: models.get(name)(**SMALL[name], norm=norm)  # noqa: E731
     make.__doc__ = models.get(name).__doc__
