@@ -83,8 +83,9 @@ def _shared(report: Mapping[str, Any]) -> list[tuple[int, Row]]:
 
 def _marked(report: Mapping[str, Any], index: int) -> str:
     row = comparison(report)[index]
-    note = row.after_note.rpartition("of the ")[2] if index == 0 else ""
-    return f"{row.after}\nof the {note}" if note else row.after
+    if index == 0 and row.after_note:
+        return f"{row.after}\nof the {row.after_note.rpartition('of the ')[2]}"
+    return f"{row.after}\n{SIZES[True]}" if row.name == SIZES[True] else row.after
 
 
 def _own(report: Mapping[str, Any], name: str) -> str:

@@ -135,13 +135,27 @@ def _findings(graph: Graph, placement: dict[str, str]) -> Iterator[Finding]:
             )
         elif node.operator in QUANTIZERS:
             yield from _limits(graph, node)
-        elif (
-            node.operator == "Conv"
-            and any(node.attributes.get("pads", []))
-            and bits_of(graph, node.inputs[0]) == 1
-        ):
-            what = "it pads bipolar values with 0, which the hardware reads as -1"
-            yield Finding("error", node.name, node.layer, what, "Drop the padding, or give its input 2 bits.")
+        else:
+            yield from _surroundings(graph, node)
+
+
+def _surroundings(graph: Graph, node: Node) -> Iterator[Finding]:
+    """What FINN refuses, or gets wrong, of an operator and the quantizer in front of it."""
+    if node.operator == "AveragePool" and not _follows_quantizer(graph, node):
+        what = "FINN looks for the sign of what it averages at the node in front, which is no quantizer"
+        yield Finding("error", node.name, node.layer, what, "Put a quantizer right in front.")
+    if (
+        node.operator == "Conv"
+        and any(node.attributes.get("pads", []))
+        and bits_of(graph, node.inputs[0]) == 1
+    ):
+        what = "it pads bipolar values with 0, which the hardware reads as -1"
+        yield Finding("error", node.name, node.layer, what, "Drop the padding, or give its input 2 bits.")
+
+
+def _follows_quantizer(graph: Graph, node: Node) -> bool:
+    maker = graph.maker(node.inputs[0])
+    return maker is not None and maker.operator in QUANTIZERS
 
 
 def _cause(graph: Graph, node: Node) -> tuple[str, str]:

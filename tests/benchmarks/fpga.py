@@ -82,7 +82,7 @@ def moved(x: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
 
 
 def train(net: torch.nn.Module, data: tuple[np.ndarray, np.ndarray], epochs: int, seed: int) -> None:
-    """Adam with a learning rate that falls as a cosine; the squared hinge, as FINN's networks are trained."""
+    """Adam with a learning rate that falls as a cosine, on pixels from -1 to 1; the squared hinge, as FINN's are."""
     x, y = torch.from_numpy(data[0]), torch.from_numpy(data[1])
     chance = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
@@ -91,7 +91,7 @@ def train(net: torch.nn.Module, data: tuple[np.ndarray, np.ndarray], epochs: int
     net.train()
     for _ in range(epochs):
         for part in torch.randperm(len(x), generator=chance).split(100):
-            loss = (1 - signs[y[part]] * net(moved(x[part], chance))).clamp(min=0).square().mean()
+            loss = (1 - signs[y[part]] * net(2 * moved(x[part], chance) - 1)).clamp(min=0).square().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -123,11 +123,11 @@ def trained(options: Any, cases: Cases, folder: Path) -> None:
         plan = {"weights": weights, "activations": activations, "input": activations}
         example = {"x": torch.zeros(1, 1, 28, 28)}
         net = swap(models.get("tfc")(), example, plan)
-        calibrate(net, [learn[0][:256]])
+        calibrate(net, [2 * learn[0][:256] - 1])
         train(net, learn, options.epochs, options.seed)
         path = folder / f"tfc-{weights}w{activations}a.onnx"
         write(to_qonnx(net, example), path)
-        found = accuracy(path, test)
+        found = accuracy(path, (2 * test[0] - 1, test[1]))
         cases.add(
             f"trained TFC {weights}W{activations}A",
             met=None if options.smoke else found >= asked - WITHIN,
@@ -217,7 +217,7 @@ def main() -> int:
     options.add_argument(
         "--cases", nargs="+", default=["published", "trained", "estimated"], choices=list(CASES)
     )
-    options.add_argument("--epochs", type=int, default=100)
+    options.add_argument("--epochs", type=int, default=60)
     options.add_argument("--root", type=Path, default=SHARED / "mnist", help="a folder of MNIST's IDX files")
     options.add_argument(
         "--zoo", type=Path, default=SHARED / "qonnx-zoo", help="a folder of TFC_1W1A.onnx ..."

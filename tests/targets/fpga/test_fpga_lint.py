@@ -91,7 +91,7 @@ WARNINGS = {
     "residual": (
         Net(lambda x, a: F.relu(x + a(x)), nn.Conv2d(8, 8, 1)),
         "a residual addition",
-        "residual networks",
+        "Build with finn-plus",
     ),
     "bottleneck": (
         Net(lambda x, a, b: b(a(x)), nn.Conv2d(8, 4, 1), nn.Conv2d(4, 8, 3)),

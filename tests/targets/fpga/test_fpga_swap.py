@@ -255,6 +255,29 @@ def test_a_map_that_is_not_square_is_averaged_then_quantized():
     assert low.get_submodule("2_output").act_quant.bit_width() == 8
 
 
+def test_an_average_reads_a_quantizer_of_its_own_behind_a_maximum():
+    """FINN looks for the sign of what it averages at the node in front."""
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.AvgPool2d(3), nn.Flatten())
+    low = swap(net, example(), {"activations": 3})
+    names = [str(node.target) for node in low.graph.nodes if node.op == "call_module"]
+    assert names == ["input_1_quantizer", "0", "1", "2", "3_input", "3", "4"]
+    assert not low.get_submodule("3_input").act_quant.is_signed
+
+
+def test_a_maximum_moves_behind_its_activation():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(4, 4, 1))
+    low = swap(net, example(), {})
+    assert [str(node.target) for node in low.graph.nodes if node.op == "call_module"][2:5] == ["1", "3", "2"]
+
+
+def test_a_layer_that_is_called_twice_has_one_weight_and_an_input_quantizer_a_call():
+    net = Called(lambda x, conv: conv(F.relu(conv(x))), nn.Conv2d(4, 4, 1))
+    low = swap(net, example(), {})
+    calibrate(low, NOISE)
+    names = [str(node.target) for node in low.graph.nodes if node.op == "call_module"]
+    assert names == ["x_quantizer", "conv", "more.0_input", "more.0", "relu", "more.0"]
+
+
 def test_brevitas_absent_is_one_line(monkeypatch):
     import sys
 

@@ -158,6 +158,16 @@ INPUT = quant("x", "q")
             "pools what is not quantized",
         ),
         ([INPUT, op("Add", "q", "x", made="a"), quant("a", "y")], "a", "an operand is not quantized"),
+        (
+            [
+                INPUT,
+                op("MaxPool", "q", made="m", kernel_shape=[2, 2]),
+                op("AveragePool", "m", made="a", kernel_shape=[2, 2]),
+                quant("a", "y"),
+            ],
+            "a",
+            "at the node in front, which is no quantizer",
+        ),
         ([quant("x", "y", bits="nine")], "y_quant", "an activation of 9 bits would need 511 thresholds"),
         ([quant("x", "y", zero="one")], "y_quant", "a zero point, which FINN does not have"),
         ([INPUT, op("QuantizeLinear", "q", "s", made="y")], "y", "FINN does not read QuantizeLinear"),
