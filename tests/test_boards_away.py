@@ -153,6 +153,15 @@ def test_what_the_fpga_cannot_be_asked_is_refused_before_anything_is_trained(cha
     assert not list((tmp_path / "out").glob("steps/*"))
 
 
+@pytest.mark.parametrize(("budget", "said"), [("fpss=3", "fps"), ("fps=-2", "above 0"), ("fps", "KEY=VALUE")])
+def test_a_budget_on_the_command_line_is_the_recipe_s(budget, said, tmp_path, capsys):
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    assert (
+        main(["compress", str(tmp_path / "r.yaml"), "--budget", budget, "--out", str(tmp_path / "out")]) == 2
+    )
+    assert said in capsys.readouterr().err
+
+
 def test_the_boards_stand_side_by_side(folder, capsys):
     page = (folder / "compare.html").read_text()
     assert "jetson-orin-nano" in page

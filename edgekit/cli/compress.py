@@ -26,6 +26,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="change one value of the recipe, such as steps.prune.ratio=0.3 (may be repeated)",
     )
+    parser.add_argument(
+        "--budget",
+        metavar="KEY=VALUE,...",
+        help="the recipe's budget, such as max_drop=0.01, or of an FPGA fps=10000,lut=40000",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="the output folder (default: runs/NAME-N)")
     parser.add_argument("--force", action="store_true", help="delete the run that the output folder holds")
     parser.add_argument(
@@ -40,7 +45,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 where every budget was met, 1 where one was missed and the best was kept."""
-    recipe = load_recipe(options.recipe, overrides=options.overrides)
+    budget = [f"budget.{word.strip()}" for word in (options.budget or "").split(",") if word.strip()]
+    recipe = load_recipe(options.recipe, overrides=[*options.overrides, *budget])
     check_order(recipe)
     if options.decisions is not None and not options.decisions.is_file():
         raise BadInput(
