@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import BadInput
+from edgekit.zoo import ENTRIES
 
 if TYPE_CHECKING:
     import torch
@@ -15,20 +16,6 @@ if TYPE_CHECKING:
 
     from edgekit.data.dataset import Dataset
     from edgekit.job import Data
-
-# sample shapes that the networks of the zoo were made for; an option of theirs may change the channels
-_NATURAL = {
-    "resnet8": (3, 32, 32),
-    "resnet18": (3, 224, 224),
-    "mobilenet_v1": (3, 96, 96),
-    "ds_cnn": (1, 49, 10),
-    "fc_autoencoder": (640,),
-    "cnv": (3, 32, 32),
-    "tfc": (1, 28, 28),
-    "mlp": (1, 28, 28),
-    "gn_lenet": (3, 32, 32),
-    "efficientnet_lite0": (3, 224, 224),
-}
 
 
 @dataclass(frozen=True)
@@ -120,9 +107,9 @@ def is_onnx(reference: str) -> bool:
 
 
 def _natural(reference: str, options: Mapping[str, Any]) -> tuple[int, ...] | None:
-    shape = _NATURAL.get(reference)
-    if shape is None:
+    if reference not in ENTRIES:
         return None
+    shape = ENTRIES[reference].shape
     if "in_features" in options:
         return (int(options["in_features"]),)
     if "in_channels" in options:
