@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ GAP: Final = 3.5  # planned intervals without a reading; a jittered sampler leav
 MISSING: Final = 0.02  # share of the planned readings
 RARE: Final = 1e-3  # chance of a run of equal readings below which the sensor is called frozen
 RUN: Final = 0.05  # share of a window that a frozen run takes at least
-UNSURE: Final = 0.01  # sampling error over energy
+UNSURE: Final = 0.005  # sampling error over energy
 DRIFT: Final = 0.01  # change over all windows, over their mean
 IDLE_DRIFT: Final = 0.05  # between the idle windows before and after
 CLAIM: Final = 0.98  # confidence at which two models are said to differ
@@ -195,7 +195,9 @@ def window_energy(trace: Trace, window: Window, *, period: float = 0.0, quick: b
         joules = counted(times, values, window.start, window.end, trace.wrap)
         power = np.gradient(unwrapped(values, trace.wrap), times)
     gap = _largest_gap(times[inside], window)
-    unsure = 0.0 if trace.joules is not None else _sampling_error(times[inside], power[inside]) * window.seconds
+    unsure = (
+        0.0 if trace.joules is not None else _sampling_error(times[inside], power[inside]) * window.seconds
+    )
     return WindowEnergy(
         window=window,
         joules=joules,
@@ -222,13 +224,19 @@ def per_inference(windows: Sequence[WindowEnergy], idle: Sequence[WindowEnergy] 
     known = [item for item in windows if item.joules is not None]
     at_rest = [item for item in idle if item.watts is not None]
     if not known:
-        raise BadInput("energy: no window lies inside the trace. Compare the clocks of the trace and the windows.")
+        raise BadInput(
+            "energy: no window lies inside the trace. Compare the clocks of the trace and the windows."
+        )
     gross = np.array([item.per_inference for item in known])
     counts = {bool(item.window.inferences) for item in known}
     if len(counts) > 1:
-        raise BadInput("energy: some windows name their inferences and some do not. Name them in all, or in none.")
+        raise BadInput(
+            "energy: some windows name their inferences and some do not. Name them in all, or in none."
+        )
     flags = [*_lost(windows, known), *_drift(known, gross), *_idle_drift(at_rest)]
-    flags += dict.fromkeys(Flag(flag.name, "in a window: " + flag.what) for item in known for flag in item.flags)
+    flags += dict.fromkeys(
+        Flag(flag.name, "in a window: " + flag.what) for item in known for flag in item.flags
+    )
     return Energy(
         gross=_interval(gross),
         net=_net(known, gross, at_rest) if at_rest else None,
@@ -245,7 +253,9 @@ def difference(a: Sequence[WindowEnergy], b: Sequence[WindowEnergy]) -> Differen
     `differs` is decided at 98 %, so that two equal models are told apart in 2 of 100 comparisons.
     """
     if len(a) != len(b) or len(a) < 2:
-        raise BadInput("energy: a comparison needs as many windows of one model as of the other, at least two.")
+        raise BadInput(
+            "energy: a comparison needs as many windows of one model as of the other, at least two."
+        )
     logs = np.log([x.per_inference / y.per_inference for x, y in zip(a, b, strict=True)])
     if not np.isfinite(logs).all():
         raise BadInput("energy: a window of the comparison has no energy. Measure its round again.")
@@ -264,7 +274,7 @@ def _net(known: list[WindowEnergy], gross: np.ndarray, at_rest: list[WindowEnerg
     mean = float(net.mean())
     if len(net) < 2 or len(idle) < 2:
         return Interval(mean, math.nan, math.nan)
-    # the spread of E / n - P_idle T / n over windows is that of E / n, freed of windows of unequal length
+    # the first part has P_idle as one constant: what the length of a window adds to E, it takes off again
     parts = [
         (float(net.var(ddof=1)) / len(net), len(net) - 1),
         (float(seconds.mean() ** 2 * idle.var(ddof=1)) / len(idle), len(idle) - 1),
@@ -277,7 +287,9 @@ def _net(known: list[WindowEnergy], gross: np.ndarray, at_rest: list[WindowEnerg
 
 
 def _nothing(window: Window, samples: int, flag: Flag) -> WindowEnergy:
-    return WindowEnergy(window, None, None, samples, samples / window.seconds, window.seconds, 0.0, 0.0, (flag,))
+    return WindowEnergy(
+        window, None, None, samples, samples / window.seconds, window.seconds, 0.0, 0.0, (flag,)
+    )
 
 
 def _outside(times: np.ndarray) -> Flag:
@@ -297,8 +309,17 @@ def _edge_error(times: np.ndarray, power: np.ndarray, window: Window, step: floa
 
 
 def _sampling_error(times: np.ndarray, watts: np.ndarray) -> float:
-    """sqrt(sum (P_i+1 - P_i)^2 / (2 n)) / sqrt(n) in watts: the scatter about a slow course (von Neumann, 1941)."""
-    return float(np.sqrt(np.mean(np.diff(watts) ** 2) / 2 / len(times)))
+    """sqrt((v + (m - 2 v) / 12) / n) in watts, m the mean square step and v what of it goes back in the next.
+
+    Scatter makes steps that return (v = -mean of d_i d_i+1 is its variance) and counts in full; a step that
+    stays is a change of the load, of which only the moment inside its interval is unknown (d^2 / 12).
+    """
+    steps = np.diff(watts)
+    square = float(np.mean(steps**2))
+    scatter = (
+        float(np.clip(-np.mean(steps[1:] * steps[:-1]), 0.0, square / 2)) if len(steps) > 1 else square / 2
+    )
+    return math.sqrt((scatter + (square - 2 * scatter) / 12) / len(times))
 
 
 def _reading_flags(trace: Trace, window: Window, values: np.ndarray, gap: float) -> list[Flag]:
@@ -307,11 +328,16 @@ def _reading_flags(trace: Trace, window: Window, values: np.ndarray, gap: float)
     missing = 1 - len(values) / planned
     if gap > GAP * trace.step or missing > max(MISSING, 2 / planned):
         flags.append(
-            Flag("gap", f"up to {gap:.3g} s without a reading, {100 * max(missing, 0):.0f} % of readings missing")
+            Flag(
+                "gap",
+                f"up to {gap:.3g} s without a reading, {100 * max(missing, 0):.0f} % of readings missing",
+            )
         )
     run = _frozen(values)
     if run:
-        flags.append(Flag("frozen", f"{run} readings in a row are the same: frozen, or steadier than it can tell"))
+        flags.append(
+            Flag("frozen", f"{run} readings in a row are the same: frozen, or steadier than it can tell")
+        )
     if trace.joules is not None and not trace.wrap and (np.diff(values) < 0).any():
         flags.append(Flag("went back", "the counter fell, and where it wraps is not known"))
     return flags
@@ -353,7 +379,9 @@ def _length_flags(window: Window, period: float, *, quick: bool) -> list[Flag]:
 
 def _lost(windows: Sequence[WindowEnergy], known: list[WindowEnergy]) -> list[Flag]:
     count = len(windows) - len(known)
-    return [Flag("lost", f"{count} of {len(windows)} windows have no energy and are left out")] if count else []
+    return (
+        [Flag("lost", f"{count} of {len(windows)} windows have no energy and are left out")] if count else []
+    )
 
 
 def _drift(known: list[WindowEnergy], gross: np.ndarray) -> list[Flag]:
@@ -387,8 +415,3 @@ def _idle_drift(at_rest: list[WindowEnergy]) -> list[Flag]:
 def _interval_json(value: Interval) -> dict[str, Any]:
     ends = None if math.isnan(value.low) else [value.low, value.high]
     return {"joules_per_inference": value.value, "ci95": ends}
-
-
-def shifted(window: Window, seconds: float) -> Window:
-    """A window on a clock that is `seconds` ahead."""
-    return replace(window, start=window.start + seconds, end=window.end + seconds)

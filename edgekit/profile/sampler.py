@@ -118,7 +118,9 @@ class Sampler:
         """What was read, in seconds of the monotonic clock; BadInput for fewer than two readings."""
         count = min(len(self._times), len(self._values))
         if count < 2:
-            raise BadInput(f"sampler: {self.sensor.name} gave {count} readings. Measure longer. {self._failure}")
+            raise BadInput(
+                f"sampler: {self.sensor.name} gave {count} readings. Measure longer. {self._failure}"
+            )
         times = np.asarray(self._times[:count], np.float64) / 1e9
         values = np.asarray(self._values[:count], np.float64)
         rising = np.concatenate(([True], np.diff(times) > 0))
