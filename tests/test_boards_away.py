@@ -12,7 +12,7 @@ import pytest
 from edgekit.board_figures import is_away
 from edgekit.cli import main
 from edgekit.export.file import write
-from targets.fpga.finn import environment
+from targets.fpga.finn.environment import FINN
 from targets.fpga.runtime import QonnxRunner
 from targets.jetson.runtime import StandInRunner
 
@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("away")
     (place / "r.yaml").write_text(RECIPE)
     code = main(["compress", str(place / "r.yaml"), "--out", str(place / "out"), "--quiet"])
-    assert code == (environment.find() is None)  # without FINN the asked frame rate cannot be checked
+    assert code == (FINN.find() is None)  # without FINN the asked frame rate cannot be checked
     return place / "out"
 
 
@@ -113,7 +113,7 @@ def test_the_fpga_gets_a_low_bit_network_and_a_folder_to_build_from(folder):
 def test_finn_s_figures_say_that_they_are_estimates_or_are_absent_with_the_command(folder):
     found = report(folder / "pynq-z1")
     by_name = {figure["name"]: figure for figure in found["on_board"]}
-    if environment.find() is None:
+    if FINN.find() is None:
         assert by_name["frames per second"]["how"] == "not measured"
         assert "not installed" in by_name["frames per second"]["by"]
         assert found["missed"]

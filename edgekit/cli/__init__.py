@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "compress": ("compress", "run a recipe: smaller, faster artefacts with a report"),
     "audit": ("audit", "what of an ONNX file really runs in integers, what not, why, and the remedy"),
     "profile": ("profile", "latency, throughput, load time and memory, interleaved"),
+    "power": ("power", "the power sensors here, a live line of watts, and the energy in a meter's trace"),
     "compare": ("compare", "several results side by side"),
     "simulate": ("simulate", "decentralized training: all agents of a run file on this machine"),
     "broker": ("broker", "where agents meet: start one, check one, make certificates, invite devices"),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from edgekit.cli.console import say, say_json, table
 
 EXAMPLE = "edgekit doctor --install jetson-check"
-INSTALLS = ("fpga", "jetson-check")
+INSTALLS = ("fpga", "hls4ml", "jetson-check")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--install",
         choices=INSTALLS,
-        help="fpga: FINN in an environment of its own; jetson-check: NVIDIA's parser, which needs no GPU",
+        help="fpga: FINN; hls4ml: a second proof of FPGA files, both in environments of their own; "
+        "jetson-check: NVIDIA's parser, which needs no GPU",
     )
 
 
@@ -43,18 +44,30 @@ def run(options: argparse.Namespace) -> int:
 
 def _installer(name: str) -> Callable[[Callable[[str], None]], object]:
     if name == "fpga":
-        from targets.fpga.finn.environment import install as install_finn
+        from targets.fpga.finn.environment import FINN
 
-        return install_finn
+        return FINN.install
+    if name == "hls4ml":
+        from targets.fpga.hls4ml.environment import HLS4ML
+
+        return HLS4ML.install
     from targets.jetson.install import install as install_parser
 
     return install_parser
 
 
 def _board_tools() -> dict[str, str]:
-    from targets.fpga.finn import environment
+    from targets.fpga.finn.environment import FINN
+    from targets.fpga.hls4ml.environment import HLS4ML
     from targets.jetson.install import state
 
-    absent, found = environment.probe(), environment.find()
-    finn = f"finn-plus {found.finn} in {found.folder}" if found else f"{absent}: {environment.INSTALL}"
-    return {"jetson": state(), "fpga": finn}
+    made = {"jetson": state()}
+    for tool in (FINN, HLS4ML):
+        found = tool.find()
+        told = (
+            f"{tool.package} {found.release} in {found.folder}"
+            if found
+            else f"{tool.probe()}: {tool.command}"
+        )
+        made[tool.word] = told
+    return made

@@ -89,7 +89,8 @@ class WindowEnergy:
     """A window's energy in joules (None: it cannot be known), mean watts, and how well it was sampled.
 
     edge_error and sampling_error are joules: what the readings' spacing leaves open at both ends, and what
-    their scatter leaves open in between. rate is readings a second, largest_gap seconds.
+    their scatter leaves open in between. mean_error is watts: the standard error of the mean power, from
+    eight parts of the window, so that slow noise counts too. rate is readings a second, largest_gap seconds.
     """
 
     window: Window
@@ -100,6 +101,7 @@ class WindowEnergy:
     largest_gap: float
     edge_error: float
     sampling_error: float
+    mean_error: float
     flags: tuple[Flag, ...] = ()
 
     @property
@@ -207,6 +209,7 @@ def window_energy(trace: Trace, window: Window, *, period: float = 0.0, quick: b
         largest_gap=gap,
         edge_error=_edge_error(times, power, window, trace.step),
         sampling_error=unsure,
+        mean_error=_mean_error(times, power, window),
         flags=(
             *_reading_flags(trace, window, values[inside], gap),
             *_value_flags(joules, unsure),
@@ -234,9 +237,7 @@ def per_inference(windows: Sequence[WindowEnergy], idle: Sequence[WindowEnergy] 
             "energy: some windows name their inferences and some do not. Name them in all, or in none."
         )
     flags = [*_lost(windows, known), *_drift(known, gross), *_idle_drift(at_rest)]
-    flags += dict.fromkeys(
-        Flag(flag.name, "in a window: " + flag.what) for item in known for flag in item.flags
-    )
+    flags += _of_windows(known, "in a window") + _of_windows(at_rest, "in an idle window")
     return Energy(
         gross=_interval(gross),
         net=_net(known, gross, at_rest) if at_rest else None,
@@ -288,7 +289,7 @@ def _net(known: list[WindowEnergy], gross: np.ndarray, at_rest: list[WindowEnerg
 
 def _nothing(window: Window, samples: int, flag: Flag) -> WindowEnergy:
     return WindowEnergy(
-        window, None, None, samples, samples / window.seconds, window.seconds, 0.0, 0.0, (flag,)
+        window, None, None, samples, samples / window.seconds, window.seconds, 0.0, 0.0, 0.0, (flag,)
     )
 
 
@@ -320,6 +321,16 @@ def _sampling_error(times: np.ndarray, watts: np.ndarray) -> float:
         float(np.clip(-np.mean(steps[1:] * steps[:-1]), 0.0, square / 2)) if len(steps) > 1 else square / 2
     )
     return math.sqrt((scatter + (square - 2 * scatter) / 12) / len(times))
+
+
+def _mean_error(times: np.ndarray, power: np.ndarray, window: Window) -> float:
+    """s / sqrt(8) over the means of eight equal parts (batch means: Conway, 1963)."""
+    first, last = np.searchsorted(times, [window.start, window.end])
+    near = slice(max(int(first) - 1, 0), int(last) + 1)
+    at, watts = times[near], power[near]
+    joules = np.concatenate(([0.0], np.cumsum(0.5 * (watts[1:] + watts[:-1]) * np.diff(at))))
+    parts = np.diff(np.interp(np.linspace(window.start, window.end, 9), at, joules)) * 8 / window.seconds
+    return float(parts.std(ddof=1)) / math.sqrt(8)
 
 
 def _reading_flags(trace: Trace, window: Window, values: np.ndarray, gap: float) -> list[Flag]:
@@ -377,6 +388,12 @@ def _length_flags(window: Window, period: float, *, quick: bool) -> list[Flag]:
     return [Flag("short", f"the window lasts {window.seconds:.3g} s, less than {least:g} s")]
 
 
+def _of_windows(windows: Sequence[WindowEnergy], where: str) -> list[Flag]:
+    """Each flag once, as its first window tells it."""
+    told = {flag.name: flag for item in reversed(windows) for flag in reversed(item.flags)}
+    return [Flag(name, f"{where}: {flag.what}") for name, flag in sorted(told.items())]
+
+
 def _lost(windows: Sequence[WindowEnergy], known: list[WindowEnergy]) -> list[Flag]:
     count = len(windows) - len(known)
     return (
@@ -405,7 +422,7 @@ def _idle_drift(at_rest: list[WindowEnergy]) -> list[Flag]:
         return []
     first, last = at_rest[0], at_rest[-1]
     before, after = first.watts or 0.0, last.watts or 0.0
-    sigma = math.hypot(first.sampling_error / first.window.seconds, last.sampling_error / last.window.seconds)
+    sigma = math.hypot(first.mean_error, last.mean_error)
     change = abs(after - before) / max(abs(before), 1e-12)
     if change > IDLE_DRIFT or (change > DRIFT and abs(after - before) > 3 * sigma):
         return [Flag("idle drift", f"idle power was {before:.4g} W before and {after:.4g} W after")]

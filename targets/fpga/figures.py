@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekit.target import Board, Figure, How
-from targets.fpga.finn import environment
-from targets.fpga.finn.build import CONFIG, FINN
+from targets.fpga.finn.build import CONFIG
+from targets.fpga.finn.build import FINN as RELEASE
+from targets.fpga.finn.environment import FINN
 from targets.fpga.finn.figure import Figure as Columns
 from targets.fpga.finn.report import FinnReport, read_report
 
@@ -36,7 +37,7 @@ def figures(folder: Path, board: Board) -> tuple[Figure, ...]:
                 None,
                 "/s",
                 "not measured",
-                f"{environment.probe() or 'not estimated yet'}",
+                f"{FINN.probe() or 'not estimated yet'}",
             ),
         )
     report = read_report(build, board)
@@ -66,7 +67,7 @@ def figures(folder: Path, board: Board) -> tuple[Figure, ...]:
 
 def _of(name: str, columns: Columns, unit: str, report: FinnReport, note: str = "") -> list[Figure]:
     by = {
-        "estimated": f"finn-plus {FINN}, {report.clock_mhz:g} MHz",
+        "estimated": f"finn-plus {RELEASE}, {report.clock_mhz:g} MHz",
         "synthesised": "Vivado",
         "measured": "the board",
     }

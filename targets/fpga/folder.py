@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edgekit.errors import BadInput
+from edgekit.errors import BadInput, EdgekitError
 from edgekit.export.file import write
 from edgekit.target import Aims, Board
-from targets.fpga.finn import environment
 from targets.fpga.finn.budget import Budget
 from targets.fpga.finn.build import Device, write_build
+from targets.fpga.finn.environment import FINN
 from targets.fpga.finn.estimate import estimate
 from targets.fpga.finn.integer_input import IntegerInput, integer_input
 from targets.fpga.finn.report import read_report
 from targets.fpga.finn.search import FIRST, search
+from targets.fpga.hls4ml.check import check as check_by_hls4ml
+from targets.fpga.hls4ml.environment import HLS4ML
 
 INTEGERS = "model_integers.onnx"
 INPUT = "input.json"
@@ -61,10 +63,11 @@ def accompany(
         options = {"inputs": inputs, "expected": expected, "folding": folding}
         return write_build(folder, folder / INTEGERS, device, target_fps=fps, **options)  # type: ignore[arg-type]
 
-    finn = environment.find()
+    _second_proof(folder / "model.onnx", golden[name], say)
+    finn = FINN.find()
     build = build_of(None, aims.fps if aims.fps is not None or aims.folding is not None else FIRST)
     if finn is None:
-        say(f"not estimated: {environment.probe()}. Run: {environment.INSTALL} ({environment.SIZE})")
+        say(f"not estimated: {FINN.probe()}. Run: {FINN.command} ({FINN.size})")
         return
     if aims.limits:
         found = search(build_of, board, Budget(aims.fps, **aims.limits), finn=finn, say=say)
@@ -74,6 +77,16 @@ def accompany(
             say(verified.told())
     text = json.dumps(read_report(build, board).to_json(), indent=1) + "\n"
     (build / "report.json").write_text(text, encoding="utf-8")
+
+
+def _second_proof(path: Path, inputs: np.ndarray, say: Callable[[str], None]) -> None:
+    """hls4ml's own reading of the file, compiled, where hls4ml is installed and has a form for it."""
+    if HLS4ML.find() is None:
+        return
+    try:
+        say(check_by_hls4ml(path, inputs).told())
+    except EdgekitError as error:
+        say(f"no second proof: {error}")
 
 
 def _input_json(name: str, given: IntegerInput) -> str:

@@ -32,8 +32,8 @@ from edgekit.export.file import write
 from edgekit.quant.brevitas_layers import calibrate, swap
 from edgekit.registry import models
 from edgekit.target import find_board
-from targets.fpga.finn import environment
 from targets.fpga.finn.build import Device, write_build
+from targets.fpga.finn.environment import FINN
 from targets.fpga.finn.estimate import estimate
 from targets.fpga.finn.integer_input import integer_input
 from targets.fpga.finn.report import read_report
@@ -142,8 +142,8 @@ def trained(options: Any, cases: Cases, folder: Path) -> None:
 
 def estimated(options: Any, cases: Cases, folder: Path) -> None:
     """What FINN says of each network at each width."""
-    if environment.find() is None:
-        print(f"estimated: {environment.probe()}. Run: {environment.INSTALL}", file=sys.stderr)
+    if FINN.find() is None:
+        print(f"estimated: {FINN.probe()}. Run: {FINN.command}", file=sys.stderr)
         return
     nets = {"TFC": NETS["TFC"]} if options.smoke else NETS
     wanted = [(name, bits) for name in nets for bits in (BITS[2:3] if options.smoke else BITS)]

@@ -144,6 +144,9 @@ def test_runtimes_bridge_wire_and_profile_never_import_torch():
         "targets.cpu",
         "targets.cpu.runtime",
         "firmware_bridge.boards",
+        "firmware_bridge.power",
+        "targets.jetson",
+        "targets.fpga",
         "edgekit.profile",
     ],
 )

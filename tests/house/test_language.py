@@ -79,6 +79,7 @@ SCRIPTS = {
     "edgekit.profile.fresh",
     "edgekit.report.run_example",
     "targets.fpga.finn.worker",
+    "targets.fpga.hls4ml.worker",
     "targets.jetson.board.measure",
     "targets.jetson.worker",
 }

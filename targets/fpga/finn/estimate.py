@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import BadInput, EdgekitError
-from targets.fpga.finn import environment, steps
+from targets.fpga.finn import steps
 from targets.fpga.finn.build import CONFIG, NARROW
 from targets.fpga.finn.check import Check, checks_in
-from targets.fpga.finn.environment import Environment
+from targets.fpga.finn.environment import FINN
+from targets.fpga.tool import Environment
 
 TIMEOUT = 3600.0
 OUTPUT = "estimate"
@@ -122,7 +123,7 @@ def _run(
     say: Callable[[str], None],
     timeout: float,
 ) -> Estimate:
-    finn = finn or environment.require()
+    finn = finn or FINN.require()
     output.mkdir(parents=True)
     wanted = [name for name in config.pop("verify_steps", []) if name.endswith("_python")]
     config |= {

@@ -20,9 +20,9 @@ from edgekit.errors import BadInput, EdgekitError
 from edgekit.target import Board
 from targets.fpga.finn.budget import Budget
 from targets.fpga.finn.build import CONFIG, FOLDING, NARROW
-from targets.fpga.finn.environment import Environment
 from targets.fpga.finn.estimate import OUTPUT, Estimate, estimate, refold
 from targets.fpga.finn.report import FinnReport, read_report
+from targets.fpga.tool import Environment
 
 CLOSE = 1.1  # rates this near to each other are one: folding comes in steps
 TRIALS = 16

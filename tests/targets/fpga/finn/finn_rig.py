@@ -10,14 +10,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.target import find_board
-from targets.fpga.finn import environment
 from targets.fpga.finn.build import Device
+from targets.fpga.finn.environment import FINN
 
 PYNQ = find_board("pynq-z1")
 DEVICE = Device.of(PYNQ)
 RECORDED = Path(__file__).parent / "data" / "tfc" / "finn_build"
 
-needs_finn = pytest.mark.skipif(bool(environment.probe()), reason=f"{environment.probe()}")
+needs_finn = pytest.mark.skipif(bool(FINN.probe()), reason=f"{FINN.probe()}")
 
 
 def recorded(folder: Path) -> Path:

@@ -13,8 +13,9 @@ from finn_rig import DEVICE, PYNQ, dense, needs_finn
 
 from edgekit.errors import BadInput
 from edgekit.target import Board
-from targets.fpga.finn import environment, steps
+from targets.fpga.finn import steps
 from targets.fpga.finn.build import CONFIG, FOLDING, Device, write_build
+from targets.fpga.finn.environment import FINN
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_finn_itself_reads_the_configuration_and_knows_every_step(tmp_path, kind
         tmp_path, tmp_path / "net.onnx", DEVICE, target_fps=9, inputs=inputs, expected=expected
     )
     done = subprocess.run(
-        [environment.require().python, "-c", LOAD, build / CONFIG, steps.__file__.rpartition("/")[0]],
+        [FINN.require().python, "-c", LOAD, build / CONFIG, steps.__file__.rpartition("/")[0]],
         capture_output=True,
         text=True,
         env={"FINN_BUILD_DIR": str(tmp_path), "FINN_SETTINGS": str(tmp_path / "none.yaml")},
