@@ -167,7 +167,8 @@ def _draw(text: str) -> None:
 
 
 def _integrate(options: argparse.Namespace) -> int:
-    from edgekit.profile.energy import Window, per_inference, window_energy
+    from edgekit.profile.energy import per_inference, window_energy
+    from edgekit.profile.trace import Window
     from firmware_bridge.power.meter import read_meter
     from firmware_bridge.power.windows import read_windows
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from edgekit.errors import BadInput, EdgekitError
-from edgekit.profile.energy import Trace
+from edgekit.profile.trace import Trace
 
 FLOOR: Final = 0.05  # seconds; faster reading costs more than it tells
 COUNTER_FLOOR: Final = 0.1  # a counter loses nothing between two readings

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from edgekit.errors import BadInput
-from edgekit.profile.energy import Trace
+from edgekit.profile.trace import Trace
 from firmware_bridge.power.sensor import Scope
 
 GAP: Final = 3.5  # intervals without a reading

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from edgekit.errors import BadInput
-from edgekit.profile.energy import Window
+from edgekit.profile.trace import Window
 
 FORM = "Write a first line start,end,label,inferences and a line a window, in seconds (label: idle, or any)."
 

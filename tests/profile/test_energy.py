@@ -12,18 +12,9 @@ import numpy as np
 import pytest
 
 from edgekit.errors import BadInput
-from edgekit.profile.energy import (
-    Trace,
-    Window,
-    counted,
-    difference,
-    integral,
-    least_window,
-    per_inference,
-    unwrapped,
-    window_energy,
-)
+from edgekit.profile.energy import difference, per_inference, window_energy
 from edgekit.profile.sampler import deadlines
+from edgekit.profile.trace import Trace, Window, counted, integral, least_window, unwrapped
 from tests.paths import SHARED
 
 STEP = 0.05  # seconds between readings

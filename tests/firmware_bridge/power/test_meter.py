@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edgekit.errors import BadInput
-from edgekit.profile.energy import Window, window_energy
+from edgekit.profile.energy import window_energy
+from edgekit.profile.trace import Window
 from firmware_bridge.power.meter import read_meter
 from firmware_bridge.power.windows import read_windows
 

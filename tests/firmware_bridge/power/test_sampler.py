@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from edgekit.errors import BadInput
-from edgekit.profile.energy import Window, window_energy
+from edgekit.profile.energy import window_energy
 from edgekit.profile.sampler import Sampler, deadlines
+from edgekit.profile.trace import Window
 from firmware_bridge.power import Reading, find_sensor
 from firmware_bridge.power.ina3221 import find
 from tests.firmware_bridge.power.test_ina3221 import BOARDS, I2C, ORIN_NANO
