@@ -8,10 +8,13 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+import torch
 
+from edgekit import container
 from edgekit.board_figures import is_away
 from edgekit.cli import main
 from edgekit.export.file import write
+from edgekit.registry import models
 from targets.fpga.finn.environment import FINN
 from targets.fpga.runtime import QonnxRunner
 from targets.jetson.runtime import StandInRunner
@@ -124,13 +127,17 @@ def test_finn_s_figures_say_that_they_are_estimates_or_are_absent_with_the_comma
     assert found["missed"] == []
 
 
-def test_a_finished_folder_is_taken_up_again(folder, capsys):
-    before = report(folder / "pynq-z1")
-    main(["compress", str(folder.parent / "r.yaml"), "--out", str(folder)])
-    assert "quantize (2 of 2): done before" in capsys.readouterr().err
-    after = report(folder / "pynq-z1")
-    assert after["result"]["metric"] == before["result"]["metric"]
-    assert after["on_board"] == before["on_board"]
+def test_a_low_bit_step_is_loaded_as_it_was_trained(folder):
+    away = folder / "pynq-z1"
+    plans = {path.parent: json.loads(path.read_text()) for path in (folder / "steps").glob("01-*/plan.json")}
+    (step,) = [place for place, plan in plans.items() if "low_bit" in plan["steps"][-1]["plan"]]
+    model = container.load(step, models.get("tfc")(), trust=True).eval()
+    x = np.load(away / "finn_build" / "input.npy") * np.float32(
+        json.loads((away / "input.json").read_text())["scale"]
+    )
+    with torch.no_grad():
+        found = model(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(found, np.load(away / "finn_build" / "expected_output.npy"), atol=1e-5)
 
 
 @pytest.mark.parametrize(

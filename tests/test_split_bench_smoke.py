@@ -47,10 +47,11 @@ def test_split_stream():
 @pytest.mark.usefixtures("_broker", "_links")
 def test_split_plan():
     rows, _ = run("split_plan", "--smoke")
-    check(rows, "split_plan", 4)
     *cuts, choice = rows
+    assert 3 <= len(cuts) <= 4  # the best by plan may be the first, the middle or the last
+    check(rows, "split_plan", len(rows))
     assert choice["case"] == "100 Mbit/s 1 ms: choice / best"
-    assert choice["cuts_measured"] == 3
+    assert choice["cuts_measured"] == len(cuts)
     assert choice["ratio"] >= 1
     for row in cuts:
         assert row["measured_ms"] > row["round_trip_ms"] > 1

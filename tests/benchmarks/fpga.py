@@ -118,6 +118,8 @@ def trained(options: Any, cases: Cases, folder: Path) -> None:
     if options.smoke:
         learn, test = (learn[0][:500], learn[1][:500]), (test[0][:200], test[1][:200])
     for (weights, activations), asked in PUBLISHED.items():
+        if f"{weights}W{activations}A" not in options.widths:
+            continue
         began = time.perf_counter()
         torch.manual_seed(options.seed)
         plan = {"weights": weights, "activations": activations, "input": activations}
@@ -217,6 +219,8 @@ def main() -> int:
     options.add_argument(
         "--cases", nargs="+", default=["published", "trained", "estimated"], choices=list(CASES)
     )
+    widths = [f"{weights}W{activations}A" for weights, activations in PUBLISHED]
+    options.add_argument("--widths", nargs="+", default=widths, choices=widths, help="of trained")
     options.add_argument("--epochs", type=int, default=60)
     options.add_argument("--root", type=Path, default=SHARED / "mnist", help="a folder of MNIST's IDX files")
     options.add_argument(
