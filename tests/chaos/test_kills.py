@@ -32,7 +32,7 @@ def test_the_one_that_leads_is_followed_by_the_next(stage):
 
 
 def test_kills_before_the_first_round_hold_nobody_up(stage):
-    with stage({"rounds": 150}).playing() as scene:
+    with stage({"rounds": 300}).playing() as scene:
         joining, ready = scene.names[1], scene.names[3]
         scene.until_status(joining, "joining")
         scene.kill(joining)
