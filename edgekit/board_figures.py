@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgekit.report.html import write_html
-from edgekit.report.report import read_report, write_text
+from edgekit.report.report import read_report, save_report
 from edgekit.target import find_board, find_target
 
 
@@ -27,6 +25,4 @@ def read_back(folder: Path) -> dict[str, Any]:
     report = read_report(folder)
     figures = find_target(report["target"]).figures(folder, find_board(report["board"]))  # type: ignore[attr-defined]
     report["on_board"] = [asdict(figure) for figure in figures]
-    write_text(folder / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
-    write_html(report, folder / "report.html")
-    return report
+    return save_report(report, folder)

@@ -121,14 +121,10 @@ class BoardRun:
 
     def _cost(self, graph: onnx.ModelProto, change: Change | None) -> Cost:
         """Of a graph; of one with quantizers of its own what its step found, since those are no layers."""
-        return change.after if change is not None and self._low_bit else graph_cost(graph)
-
-    @property
-    def _low_bit(self) -> bool:
-        return self.target.caps(self.board).low_bit
+        return change.after if change is not None and self.bench.low_bit else graph_cost(graph)
 
     def _write_float(self, model: Any, graph: onnx.ModelProto) -> None:
-        if self._low_bit:
+        if self.bench.low_bit:
             return  # the trained network has no float form: its quantizers are part of it
         self.target.export(graph, None, self.board, self.folder / "model_float.onnx")
         if isinstance(model, onnx.ModelProto):
@@ -218,7 +214,7 @@ class BoardRun:
     def _budget(self) -> dict[str, float]:
         names = {"latency_ms": "latency_ms", "size_bytes": "max_bytes", "max_drop": "max_drop"}
         given = {new: getattr(self.recipe.budget, old) for old, new in names.items()}
-        if self._low_bit:
+        if self.bench.low_bit:
             given |= {"fps": self.recipe.budget.fps, "lut": self.recipe.budget.lut}
         return {name: float(value) for name, value in given.items() if value is not None}
 
@@ -251,7 +247,7 @@ class BoardRun:
         from edgekit.report.folder import write_io_json, write_run_example
 
         write_io_json(self.job.signature, self.folder / "io.json")
-        if not self._low_bit:
+        if not self.bench.low_bit:
             write_run_example(self.folder / "run_example.py")
         accompany = getattr(self.target, "accompany", None)
         if accompany is not None:

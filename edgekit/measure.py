@@ -34,15 +34,18 @@ class Bench:
         """Whether the board is the machine that measures."""
         return self.board.name == HERE
 
+    @property
+    def low_bit(self) -> bool:
+        """Whether each layer of this board may have bits of its own."""
+        return self.target.caps(self.board).low_bit
+
     def figures(self, path: Path, cost: Cost, *, quick: bool = False) -> tuple[Measured, Score | None]:
         """The metric of the artefact in its runtime, its size and cost, its latency; memory unless `quick`."""
         reasons: dict[str, str] = {}
         score = self._score(path, reasons)
         found = self._profile(path, quick=quick, reasons=reasons)
-        low_bit = self.target.caps(
-            self.board
-        ).low_bit  # its file holds floats: the weights at their bits count
-        size = None if low_bit else path.stat().st_size
+        # a low-bit file holds floats, so that its weights count at their bits
+        size = None if self.low_bit else path.stat().st_size
         return Measured.of(score=score, cost=cost, profile=found, bytes=size, reasons=reasons), score
 
     def feeds(self, samples: int = 1) -> dict[str, np.ndarray]:

@@ -147,12 +147,7 @@ class Report:
 
     def save(self, folder: Path | str) -> dict[str, Any]:
         """Write report.json and report.html into `folder`; return the content."""
-        from edgekit.report.html import write_html
-
-        content, folder = self.to_json(), Path(folder)
-        write_text(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-        write_html(content, folder / "report.html")
-        return content
+        return save_report(self.to_json(), Path(folder))
 
     def _repr_html_(self) -> str:
         from edgekit.report.html import summary_html
@@ -181,6 +176,15 @@ def paired_operators(
         for layer in dict.fromkeys([*before, *after])
     ]
     return sorted(rows, key=lambda row: -max(row["baseline_us"] or 0.0, row["result_us"] or 0.0))
+
+
+def save_report(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Write a report's content as report.json and report.html into `folder`; return it."""
+    from edgekit.report.html import write_html
+
+    write_text(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_html(content, folder / "report.html")
+    return content
 
 
 def read_report(path: Path | str) -> dict[str, Any]:

@@ -31,15 +31,8 @@ def figures(folder: Path, board: Board) -> tuple[Figure, ...]:
             Figure("frames per second", None, "/s", "not measured", "there is no finn_build in the folder"),
         )
     if not (build / "estimate").is_dir() and not (build / "output" / "report").is_dir():
-        return (
-            Figure(
-                "frames per second",
-                None,
-                "/s",
-                "not measured",
-                f"{FINN.probe() or 'not estimated yet'}",
-            ),
-        )
+        why = FINN.probe() or "not estimated yet"
+        return (Figure("frames per second", None, "/s", "not measured", why),)
     report = read_report(build, board)
     found = [
         *_of("frames per second", report.fps, "/s", report),
