@@ -6,15 +6,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgekit.report.metrics import metrics_of_report
 from edgekit.report.report import read_report, save_report
 from edgekit.target import find_board, find_target
 
 
 def is_away(path: Path) -> bool:
-    """Whether a path is an output folder for a board whose own tools measure."""
+    """Whether a path is an output folder for a board that is not this machine, and whose own tools measure."""
     if not (path / "report.json").is_file():
         return False
-    return hasattr(find_target(str(read_report(path)["target"])), "figures")
+    report = read_report(path)
+    target = find_target(str(report["target"]))
+    here = getattr(target, "is_here", None)
+    return hasattr(target, "figures") and (here is None or not here(find_board(report["board"])))
 
 
 def read_back(folder: Path) -> dict[str, Any]:
@@ -25,4 +29,5 @@ def read_back(folder: Path) -> dict[str, Any]:
     report = read_report(folder)
     figures = find_target(report["target"]).figures(folder, find_board(report["board"]))  # type: ignore[attr-defined]
     report["on_board"] = [asdict(figure) for figure in figures]
+    report["metrics"] = metrics_of_report(report)
     return save_report(report, folder)

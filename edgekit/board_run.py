@@ -13,10 +13,12 @@ import onnx
 from edgekit.analysis.graph_cost import graph_cost
 from edgekit.change import Change, Cost
 from edgekit.choose import SESSIONS, Measurer, restricted, time_files
+from edgekit.errors import BadInput
 from edgekit.job import Job
 from edgekit.journal import Journal, environment
-from edgekit.measure import Bench
+from edgekit.measure import Bench, with_energy
 from edgekit.metric import Score
+from edgekit.profile.energy_run import EnergyPlan
 from edgekit.profile.interleave import ratio
 from edgekit.profile.statistics import mean_interval
 from edgekit.quant.quantization import Quantization, quantization_of
@@ -38,13 +40,15 @@ class BoardRun:
     folder: Path
     journal: Journal
     say: Any
+    energy: EnergyPlan | None = None
     steps: list[StepRecord] = field(default_factory=list)
     baseline: tuple[Measured, Score | None] | None = None
 
     @property
     def bench(self) -> Bench:
         """Where this board's artefacts are measured."""
-        return Bench(self.job, self.board, self.target, self.recipe.threads)
+        plan = self.energy or (EnergyPlan() if self.recipe.objective == "energy" else None)
+        return Bench(self.job, self.board, self.target, self.recipe.threads, plan)
 
     def graph(self, model: Any) -> onnx.ModelProto:
         """The fused fp32 graph of a torch module; an ONNX graph is one already."""
@@ -60,13 +64,26 @@ class BoardRun:
 
     def rehearse(self, model: Any, quantization: Quantization | None) -> None:
         """Export once and load the file, as the dry run's last act."""
-        check = getattr(self.target, "check", None)
+        self._refuse_unseen_energy()
+        graph, check = self.graph(model), getattr(self.target, "check", None)
         if check is not None:
-            check(self.board, self._aims())
+            check(self.board, self.aims, graph)
         with tempfile.TemporaryDirectory(prefix="edgekit-dry-") as folder:
             path = Path(folder) / "model.onnx"
-            self.target.export(self.graph(model), quantization, self.board, path)
+            self.target.export(graph, quantization, self.board, path)
             self.target.runner(path).run(self.bench.feeds())
+
+    def _refuse_unseen_energy(self) -> None:
+        if self.recipe.objective != "energy":
+            return
+        try:
+            self.bench.sensor()
+        except BadInput as error:
+            line = self.recipe.where("objective")
+            where = f" ({line})" if line else ""
+            raise BadInput(
+                f"objective: energy{where}: {str(error).rstrip('.')}. Choose latency or size."
+            ) from error
 
     def measure_baseline(self, model: Any) -> None:
         """Export the model as it was given, in fp32, and measure it."""
@@ -99,11 +116,17 @@ class BoardRun:
     def _decide(self, graph: onnx.ModelProto, quantization: Quantization | None) -> dict[str, Any]:
         if quantization is None:
             return {"precision": "fp32", "float_layers": [], "kept_in_float": []}
-        if self.recipe.objective != "latency" or not self.bench.here:
+        if self.recipe.objective == "size" or not self.bench.here:
             return {"precision": quantization.precision, "float_layers": [], "kept_in_float": []}
         self.say("measuring fp32, int8 and mixed files against each other")
         measurer = Measurer(
-            graph, quantization, self.board, self.target, self.bench.feeds(), self.recipe.threads
+            graph,
+            quantization,
+            self.board,
+            self.target,
+            self.bench.feeds(),
+            self.recipe.threads,
+            self.bench.energy_ratios if self.recipe.objective == "energy" else None,
         )
         return self.journal.decide(f"{self.board.name}/precision", measurer.choose)
 
@@ -152,6 +175,7 @@ class BoardRun:
         figures = getattr(self.target, "figures", None)
         speed, operators = self._compare(artefact, reasons)
         before, base_score = self.baseline
+        before, result, saving = self._energies(artefact, before, result)
         return Report(
             board=self.board.name,
             target=self.target.name,
@@ -168,6 +192,7 @@ class BoardRun:
             ratio={
                 "latency": speed,
                 "size": before.bytes / result.bytes if before.bytes and result.bytes else None,
+                "energy": saving,
             },
             drop=self._drop(base_score, score, reasons),
             budget=self._budget(),
@@ -198,6 +223,19 @@ class BoardRun:
         ]
         return {"value": value.value, "ci95": [value.low, value.high]}, paired_operators(*tables)
 
+    def _energies(
+        self, artefact: Artefact, before: Measured, result: Measured
+    ) -> tuple[Measured, Measured, dict[str, Any] | None]:
+        """Baseline and result with their energy, in turns, and how many times as much the baseline takes."""
+        if self.bench.energy is not None and self.bench.here:
+            self.say("energy of the baseline and the artefact")
+        found = self.bench.energies({"baseline": self.folder / "baseline.onnx", "result": artefact.path})
+        return (
+            with_energy(before, found, "baseline"),
+            with_energy(result, found, "result"),
+            found.gains.get("result"),
+        )
+
     def _drop(
         self, before: Score | None, after: Score | None, reasons: dict[str, str]
     ) -> dict[str, Any] | None:
@@ -225,6 +263,8 @@ class BoardRun:
         if decision["precision"] != "fp32" or not tried:
             return None
         name, best = max(tried.items(), key=lambda item: item[1])
+        if self.recipe.objective == "energy":
+            return f"the best quantized file ({name}) takes {1 / best:.2f}x the energy of fp32 here"
         return f"the best quantized file ({name}) runs at {best:.2f}x the speed of fp32 here"
 
     def _environment(self) -> dict[str, Any]:
@@ -252,9 +292,11 @@ class BoardRun:
         accompany = getattr(self.target, "accompany", None)
         if accompany is not None:
             self.say(f"what {self.board.name} needs beside the artefact")
-            accompany(self.folder, graph, self._golden(artefact), self.board, self._aims(), self.say)
+            accompany(self.folder, graph, self._golden(artefact), self.board, self.aims, self.say)
 
-    def _aims(self) -> Aims:
+    @property
+    def aims(self) -> Aims:
+        """What the recipe asks of the board's own tools."""
         budget, folding = self.recipe.budget, self.recipe.folding
         limits = {} if budget.lut is None else {"lut": float(budget.lut)}
         return Aims(budget.fps, None if folding is None else Path(folding), limits)

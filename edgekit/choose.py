@@ -1,7 +1,8 @@
 """The choice by measurement: which layers run in integers, on the machine that is the board.
 
 Under `objective: latency` the fp32 file, the full int8 file and files that keep suspicious layers in float take
-turns on the clock. A quantized file is taken only if its speed-up over fp32 has a 95 % lower bound of `FLOOR`.
+turns on the clock, under `objective: energy` at the power sensor. A quantized file is taken only if its gain over
+fp32 has a 95 % lower bound of `FLOOR`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import onnx
 
 from edgekit.profile import clock as clocks
-from edgekit.profile.interleave import Timing, interleave, ratio
+from edgekit.profile.interleave import Ratio, Timing, interleave, ratio
 from edgekit.profile.latency import caller
 from edgekit.quant.placement import WEIGHTED, place, site_of
 from edgekit.quant.quantization import Quantization
@@ -30,7 +31,10 @@ SESSIONS = 6
 
 @dataclass(frozen=True)
 class Measurer:
-    """Exports candidates of one float graph and times them against each other on this machine."""
+    """Exports candidates of one float graph and measures them against each other on this machine.
+
+    compare: gains over the first of several files, in their order; by default in time.
+    """
 
     graph: onnx.ModelProto
     quantization: Quantization
@@ -38,6 +42,7 @@ class Measurer:
     target: Target
     feeds: Mapping[str, np.ndarray]
     threads: int = 1
+    compare: Callable[[Mapping[str, Path]], Mapping[str, Ratio]] | None = None
 
     def choose(self) -> dict[str, Any]:
         """{"precision", "float_layers", "measured": {candidate: {"ratio", "ci95"}}, "kept_in_float": [...]}."""
@@ -55,13 +60,8 @@ class Measurer:
             name: self._export(folder / f"{index}.onnx", kept)
             for index, (name, kept) in enumerate(layers.items())
         }
-        timings = time_files(
-            {name: path for name, path in files.items() if path is not None},
-            self.target,
-            self.feeds,
-            threads=self.threads,
-        )
-        ratios = {name: ratio(timings["fp32"], timing) for name, timing in timings.items()}
+        compare = self.compare or self._speed_ups
+        ratios = compare({name: path for name, path in files.items() if path is not None})
         gains = [name for name in ratios if name != "fp32" and ratios[name].low >= FLOOR]
         chosen = max(gains, key=lambda name: ratios[name].value, default="fp32")
         kept = layers[chosen] or ()
@@ -83,6 +83,10 @@ class Measurer:
                 if name in kept
             ],
         }
+
+    def _speed_ups(self, files: Mapping[str, Path]) -> dict[str, Ratio]:
+        timings = time_files(files, self.target, self.feeds, threads=self.threads)
+        return {name: ratio(timings["fp32"], timing) for name, timing in timings.items()}
 
     def _suspects(self, folder: Path) -> list[tuple[str, float, float]]:
         """(layer, int8 us, float us) of the layers whose int8 operators take longer, worst first."""

@@ -14,7 +14,7 @@ from edgekit.errors import BadInput
 from edgekit.inspection import Check, as_onnx, check
 from edgekit.paths import absolute, relative
 from edgekit.subject import Samples
-from edgekit.target import Caps, find_board, find_target
+from edgekit.target import Caps, find_board, target_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def recipe_text(found: Found, *, weights: Path | None, out: Path) -> str:
         f"data: {near(found.data)}",
         f"boards: [{', '.join(found.boards)}]",
         "# budget: {latency_ms: 1.0, max_drop: 0.01}      # a miss is reported, and exits with 1",
-        "objective: latency                 # or size",
+        "objective: latency                 # or size, or energy where a power sensor is",
         "seed: 0",
         "",
         "steps:",
@@ -155,4 +155,4 @@ def _grid(caps: Sequence[Caps]) -> str:
 
 def _caps(name: str) -> Caps:
     board = find_board(name)
-    return find_target(board.target).caps(board)
+    return target_of(board).caps(board)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import BadInput
-from edgekit.target import find_board, find_target
+from edgekit.target import NO_TARGET, UNSERVED, Finding, find_board, find_target, target_of
 
 if TYPE_CHECKING:
     import onnx
     import torch
     from torch import nn
 
-    from edgekit.target import Audit, Finding
+    from edgekit.target import Audit
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,9 @@ def as_onnx(model: Any, example: Mapping[str, torch.Tensor] | None = None) -> An
 
 def _on_board(graph: onnx.ModelProto, name: str) -> BoardCheck:
     board = find_board(name)
-    target = find_target(board.target)
+    if board.target == NO_TARGET:
+        unserved = Finding("error", "", "", UNSERVED, str(board.facts.get("instead", "")))
+        return BoardCheck(board.name, board.title, "", (unserved,))
+    target = target_of(board)
     caps = target.caps(board)
     return BoardCheck(board.name, board.title, caps.expects, tuple(target.lint(graph, caps)))

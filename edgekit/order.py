@@ -15,7 +15,7 @@ def check_order(recipe: Recipe) -> None:
     """Raise BadInput naming the first step that cannot work where it stands.
 
     No step follows a final one; a step that needs PyTorch or trains has no place on an ONNX file; a step that
-    trains needs data.
+    trains needs data; one that leaves a choice to the board's tools needs the budget that they choose by.
     """
     final = ""
     for index, step in enumerate(recipe.steps):
@@ -29,12 +29,26 @@ def check_order(recipe: Recipe) -> None:
                 f"steps: {name}{place} trains, but the recipe names no data. Add a line such as 'data: "
                 "fashion-mnist' or 'data: ./data.py:load', or drop the step."
             )
+        if step.candidates():
+            _check_choice(recipe, index, name)
         final = name if step.final else ""
 
 
 def _place(recipe: Recipe, index: int) -> str:
     words = recipe.where("steps", index)
     return f" ({words})" if words else ""
+
+
+def _check_choice(recipe: Recipe, index: int, name: str) -> None:
+    budget, why = recipe.budget, ""
+    if budget.fps is None and budget.lut is None:
+        why = "lists bit widths, but no budget chooses between them. Add budget: {fps: 10000, lut: 40000}"
+    elif recipe.folding is not None:
+        why = "lists bit widths, but a folding file fits one network alone. Drop folding"
+    if why:
+        message = f"steps: {name} {why}, or give one width."
+        path = ("steps", index, name, "low_bit")
+        raise recipe.document.error(path, message) if recipe.document else BadInput(message)
 
 
 def _after_final(name: str, place: str, final: str) -> str:

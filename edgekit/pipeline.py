@@ -21,14 +21,16 @@ import onnx
 
 from edgekit import container
 from edgekit.board_run import BoardRun
+from edgekit.candidates import settle
 from edgekit.change import Change
 from edgekit.errors import BadInput, EdgekitError
 from edgekit.journal import Journal, environment, new_folder, read_json, step_key, write_json
 from edgekit.order import check_order
 from edgekit.prepare import Prepared, data_fingerprint, prepare, prepare_objects
+from edgekit.profile.energy_run import EnergyPlan
 from edgekit.quant.quantization import quantization_of
 from edgekit.recipe import Budget, Recipe, step_name
-from edgekit.target import Board, find_board, find_target
+from edgekit.target import Board, find_board, target_of
 from edgekit.transforms.base import Transform
 
 Say = Callable[[str], None]
@@ -79,13 +81,14 @@ def compress(
     objective: Literal["latency", "size", "energy"] = "latency",
     seed: int = 0,
     progress: Say | None = None,
+    energy: EnergyPlan | None = None,
     **settings: Any,
 ) -> Result:
     """Compress a trained torch module: the same loop as a recipe's, from objects.
 
     data: Data, a Dataset, (train, validation) or a dict of parts; evaluate(outputs, targets) -> one score a sample
-    or a number; loss(outputs, targets) -> scalar; fit(model, data, hooks) -> model. Other keyword arguments are
-    fields of `Recipe`. Without `out` a new folder runs/NAME-N is made.
+    or a number; loss(outputs, targets) -> scalar; fit(model, data, hooks) -> model; energy: measure it so for the
+    report. Other keyword arguments are fields of `Recipe`. Without `out` a new folder runs/NAME-N is made.
     """
     recipe = Recipe(
         model=type(model).__name__,
@@ -100,7 +103,7 @@ def compress(
     check_order(recipe)
     prepared = prepare_objects(model, recipe, data=data, evaluate=evaluate, loss=loss, fit=fit)
     folder = Path(out) if out is not None else new_folder(type(model).__name__.lower())
-    return Run(recipe, prepared, folder, progress or _silent).result()
+    return Run(recipe, prepared, folder, progress or _silent, energy).result()
 
 
 def compress_recipe(
@@ -110,13 +113,14 @@ def compress_recipe(
     force: bool = False,
     decisions: Path | None = None,
     progress: Say | None = None,
+    energy: EnergyPlan | None = None,
 ) -> Result:
     """Run a recipe into a folder; a finished part of an earlier, killed run is taken up."""
     check_order(recipe)
     journal = Journal(out)
     if decisions is not None:
         journal.replay(decisions)
-    return Run(recipe, prepare(recipe), out, progress or _silent).result()
+    return Run(recipe, prepare(recipe), out, progress or _silent, energy).result()
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,16 @@ class State:
 class Run:
     """One recipe in one folder."""
 
-    def __init__(self, recipe: Recipe, prepared: Prepared, folder: Path, say: Say) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        prepared: Prepared,
+        folder: Path,
+        say: Say,
+        energy: EnergyPlan | None = None,
+    ) -> None:
         self.recipe, self.prepared, self.folder, self.say = recipe, prepared, folder, say
+        self.energy = energy
         self.journal = Journal(folder)
         self.boards = [find_board(name) for name in recipe.boards]
         original = prepared.model if prepared.job.example else None
@@ -157,30 +169,28 @@ class Run:
         return replace(first, folder=self.folder, boards=results)
 
     def _board(self, board: Board, start: float) -> Result:
-        folder = self.folder if len(self.boards) == 1 else self.folder / board.name
+        run = self._board_run(board, "report")
+        folder = run.folder
         folder.mkdir(parents=True, exist_ok=True)
-        run = BoardRun(
-            self.recipe,
-            self._job_for(board, "report"),
-            board,
-            find_target(board.target),
-            folder,
-            self.journal,
-            self.say,
-        )
         run.measure_baseline(self.fresh())
         state = State(self.fresh(), (), self.root)
         for index, step in enumerate(self.recipe.steps):
-            state = self._step(index, step, state, board)
+            state = self._step(index, step, state, run)
             run.measure_step(step_name(step), state.model, self._change(state), state.entries)
         if state.folders:
             container.save(folder, **self._container(state), overwrite=True)
         report = run.finish(state.model, state.entries, seconds=time.perf_counter() - start)
         return Result(state.model, report, folder / "model.onnx", folder, {})
 
-    def _step(self, index: int, step: Transform, state: State, board: Board) -> State:
-        name = step_name(step)
-        caps = find_target(board.target).caps(board).key() if step.reads_caps else None
+    def _board_run(self, board: Board, step: str) -> BoardRun:
+        folder = self.folder if len(self.boards) == 1 else self.folder / board.name
+        job, target = self._job_for(board, step), target_of(board)
+        return BoardRun(self.recipe, job, board, target, folder, self.journal, self.say, self.energy)
+
+    def _step(self, index: int, step: Transform, state: State, run: BoardRun) -> State:
+        name, board = step_name(step), run.board
+        step, notes = settle(step, state.model, self._job_for(board, f"{index}-{name}"), run)
+        caps = target_of(board).caps(board).key() if step.reads_caps else None
         key = step_key(state.key, {"step": name, "settings": step.settings(), "caps": caps})
         folder = self.journal.step(index, step.name or "step", key)
         if not (folder / "change.json").exists():
@@ -190,6 +200,7 @@ class Run:
                 self._job_for(board, f"{index}-{name}"), work=self.journal.folder / "work" / key[:16]
             )
             model, change = step.apply(self._copy(state.model), job)
+            change = replace(change, notes=(*change.notes, *notes))
             entries = (*state.entries, {"transform": name, "settings": step.settings(), "plan": change.plan})
             done = State(model, entries, key, (*state.folders, (name, folder)))
             container.save(folder, **self._container(done), overwrite=True)
@@ -212,11 +223,12 @@ class Run:
             return
         self.say(f"dry run for {board.name}")
         state = self._copy(self.prepared.model)
-        quantization = None
+        quantization, run = None, self._board_run(board, "dry run")
         for index, step in enumerate(self.recipe.steps):
             job = self._job_for(board, f"{index}-{step_name(step)}").rehearsal()
             try:
-                state, change = step.apply(state, job)
+                settled, _ = settle(step, state, job, run)
+                state, change = settled.apply(state, job)
             except EdgekitError:
                 raise
             except Exception as error:
@@ -225,15 +237,6 @@ class Run:
                     f"{type(error).__name__}: {error}. Exclude the layer it names, or drop the step."
                 ) from error
             quantization = quantization_of([{"plan": change.plan}]) or quantization
-        run = BoardRun(
-            self.recipe,
-            self._job_for(board, "dry run"),
-            board,
-            find_target(board.target),
-            self.folder,
-            self.journal,
-            self.say,
-        )
         run.rehearse(state, quantization)
 
     def fresh(self) -> Any:
@@ -264,7 +267,7 @@ class Run:
         return Change(Cost(**value["before"]), Cost(**value["after"]), tuple(value["notes"]), value["plan"])
 
     def _job_for(self, board: Board, step: str) -> Any:
-        return replace(self.job, caps=find_target(board.target).caps(board), step=step)
+        return replace(self.job, caps=target_of(board).caps(board), step=step)
 
     @staticmethod
     def _copy(model: Any) -> Any:

@@ -83,11 +83,6 @@ class Recipe:
     document: Document | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.objective == "energy":
-            raise BadInput(
-                "objective: energy cannot be chosen: no board here has a power sensor that edgekit reads, "
-                "so nothing would measure it. Choose latency or size."
-            )
         if not self.boards or len(set(self.boards)) != len(self.boards):
             raise BadInput(
                 f"boards: {list(self.boards)} must name at least one board, each once. See: edgekit boards."
@@ -228,7 +223,7 @@ def _budget(document: Document, value: Any) -> Budget:
     if isinstance(value, dict) and any(str(key).startswith(("energy", "joule")) for key in value):
         raise document.error(
             ("budget",),
-            "budget: energy cannot be promised: no board here has a power sensor that edgekit reads. Use "
+            "budget: energy is no budget, because few boards can measure it. Choose objective: energy, or use "
             "latency_ms, size_bytes, size_kib or max_drop.",
         )
     if isinstance(value, dict) and "size_kib" in value:

@@ -34,6 +34,10 @@ class Registry:
         self._registered[name] = value
         return value
 
+    def builtin(self) -> tuple[str, ...]:
+        """The names that edgekit brings itself, in the order of its table."""
+        return tuple(self._builtin)
+
     def names(self) -> list[str]:
         """Every name that `get` knows without a colon, sorted."""
         return sorted({*self._builtin, *self._registered, *self._entry_points()})
@@ -152,6 +156,26 @@ metrics = Registry(
     {
         "accuracy": "edgekit.metric:accuracy",
         "mean_squared_error": "edgekit.metric:mean_squared_error",
+    },
+)
+slots = Registry(
+    "metric slot",
+    "edgekit.metric_slots",  # edgekit.metrics are functions that score outputs
+    {
+        "task_metric": "edgekit.profile.metric_slots:TASK_METRIC",
+        "training_loss": "edgekit.profile.metric_slots:TRAINING_LOSS",
+        "convergence_rounds": "edgekit.profile.metric_slots:CONVERGENCE_ROUNDS",
+        "latency": "edgekit.profile.metric_slots:LATENCY",
+        "throughput": "edgekit.profile.metric_slots:THROUGHPUT",
+        "energy": "edgekit.profile.metric_slots:ENERGY",
+        "memory_footprint": "edgekit.profile.metric_slots:MEMORY_FOOTPRINT",
+        "communication_cost": "edgekit.profile.metric_slots:COMMUNICATION_COST",
+        "resource_utilization": "edgekit.profile.metric_slots:RESOURCE_UTILIZATION",
+        "privacy": "edgekit.profile.metric_slots:PRIVACY",
+        "robustness": "edgekit.profile.metric_slots:ROBUSTNESS",
+        "model_size": "edgekit.profile.metric_slots:MODEL_SIZE",
+        "training_time": "edgekit.profile.metric_slots:TRAINING_TIME",
+        "training_energy": "edgekit.profile.metric_slots:TRAINING_ENERGY",
     },
 )
 losses = Registry(

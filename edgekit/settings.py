@@ -218,9 +218,13 @@ def _sample(cls: type) -> str:
 
 
 def _blamed(error: Exception, known: Mapping[str, Any], path: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The setting that a refusal names, so that the line is that setting's own."""
+    """The setting that a refusal names, and what it names inside of it, so that the line is its own."""
     words = str(error).replace(":", " ").replace("=", " ").replace("'", " ").replace(".", " ").split()
-    return next(((*path, word) for word in words if word in known), path)
+    level: Any = known
+    for word in words:
+        if isinstance(level, Mapping) and word in level:
+            path, level = (*path, word), level[word]
+    return path
 
 
 def _unprefixed(message: str, name: str) -> str:

@@ -70,6 +70,10 @@ class Caps:
         return {**asdict(self), "operators": sorted(self.operators)}
 
 
+NO_TARGET = "none"  # what the file of a board names that no target writes for yet
+UNSERVED = "edgekit exports no artefact for this board yet"
+
+
 @dataclass(frozen=True)
 class Board:
     """A device: its target and its facts (each with a source in its file)."""
@@ -196,8 +200,23 @@ class RemoteTarget(Target, Protocol):
         """Write what the board's own tools need into an output folder; `graph` is what was exported."""
         ...
 
-    def check(self, board: Board, aims: Aims) -> None:
-        """BadInput where the aims cannot be those of this board; optional."""
+    def check(self, board: Board, aims: Aims, graph: Any) -> None:
+        """BadInput where the aims or the graph cannot be those of this board, before anything is trained; optional."""
+        ...
+
+    def choose(
+        self, folder: Path, networks: Mapping[str, Callable[[], Any]], board: Board, aims: Aims, say: Say
+    ) -> dict[str, Any]:
+        """The first of several networks that the board's own tools find within the aims; optional.
+
+        networks: {name: what gives its onnx.ModelProto, untrained}, the most accurate first. Returns plain JSON:
+        {"chosen": name, "missed": what the aims lack there or "", "tried": {name: {"figures": {name: value},
+        "rejected": why or ""}}}.
+        """
+        ...
+
+    def is_here(self, board: Board) -> bool:
+        """Whether this machine is that board, so that its runner measures; optional."""
         ...
 
     def figures(self, folder: Path, board: Board) -> tuple[Figure, ...]:
@@ -233,6 +252,13 @@ def find_board(name: str) -> Board:
 def find_target(name: str) -> Target:
     """A target by name, made ready."""
     return targets.get(name)()
+
+
+def target_of(board: Board) -> Target:
+    """The target that a board names; BadInput, with what works there instead, where it names none."""
+    if board.target == NO_TARGET:
+        raise BadInput(f"boards: {board.name}: {UNSERVED}. {board.facts.get('instead', '')}".rstrip())
+    return find_target(board.target)
 
 
 def _providers() -> list[Boards]:

@@ -24,6 +24,7 @@ SCRIPTS = (
     "zoo_never_slower",
     "qat_step",
     "ptq_time",
+    "energy",
     "chain",
     "decentralized",
     "wire",
@@ -133,6 +134,32 @@ def test_ptq_time():
     check(rows, "ptq_time", 1)
     assert set(rows[0]["stages"]) == {"import", "data and model", "ptq", "export", "audit", "profile"}
     assert 0 < sum(rows[0]["stages"].values()) <= rows[0]["seconds"]
+
+
+def test_energy(tmp_path):
+    rate, watts = 1000, np.full(30_001, 40.0, "<f4")
+    base = tmp_path / "NUCLEO_made_trace1"
+    data = b"\xf1" + np.float32(rate).tobytes() + watts.tobytes()
+    base.with_name(f"{base.name}-energy.bin").write_bytes(data)
+    base.with_name(f"{base.name}-timestamps.json").write_text("[0.5, 1.0, 11.0, 12.0, 23.0]")
+    printed = "".join(f"00001.0 ulp-ml:   Energy       :   {value:.3f} uJ\n" for value in (4e5, 4.4e5))
+    (tmp_path / "NUCLEO_made_results.txt").write_text(printed)
+    rows, _ = run("energy", "--smoke", "--traces", str(tmp_path))
+    check(rows, "energy", len(rows))
+    by_case = {row["case"]: row for row in rows}
+    assert by_case["NUCLEO_made_trace1"]["errors"] == pytest.approx([0, 0], abs=1e-6)
+    assert abs(by_case["sound: ramp"]["bias"]) < 0.01
+    assert by_case["faulty: gap"]["flagged"] == 1.0
+    assert by_case["difference: AR(1) 4 %"]["found"]["found"] >= 0.7
+    assert 0 < by_case["sampler: AGX Orin"]["share"] < 0.1
+    assert "NVIDIA card" in by_case
+    assert {name.partition(":")[0] for name in by_case} >= {
+        "sound",
+        "faulty",
+        "interval",
+        "difference",
+        "sampler",
+    }
 
 
 def test_decentralized():

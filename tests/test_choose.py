@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ import pytest
 from edgekit import choose
 from edgekit.choose import FLOOR, Measurer, restricted, time_files
 from edgekit.export.graph import layer_of
-from edgekit.profile.interleave import Timing, ratio
+from edgekit.profile.interleave import Ratio, Timing, ratio
 from edgekit.quant.writer import write_qdq, written_sites
 from edgekit.registry import models
 from edgekit.target import find_target
@@ -134,6 +135,17 @@ def test_a_gain_that_noise_could_hide_is_not_taken(measurer):
     made = measurer(table, spread=0.3).choose()
     assert made["measured"]["int8"]["ci95"][0] < FLOOR
     assert made["precision"] == "fp32"
+
+
+@pytest.mark.parametrize(("gain", "precision"), [(1.2, "int8"), (0.8, "fp32")])
+def test_another_comparison_than_time_decides(measurer, gain, precision):
+    """Under objective: energy a file is kept where it surely takes no more, whatever the clock says."""
+
+    def compare(files):
+        return {name: Ratio(*(1.0 if name == "fp32" else gain,) * 3) for name in files}
+
+    one = replace(measurer([(100, 120), (100, 130), (100, 125)]), compare=compare)
+    assert one.choose()["precision"] == precision
 
 
 def test_a_quantization_with_excluded_layers_can_be_restricted_further(measurer):

@@ -24,6 +24,20 @@ WEIGHT_TYPES = frozenset(
         TensorProto.UINT8,
     }
 )
+CONVOLUTIONS = frozenset({"Conv", "ConvInteger", "QLinearConv", "FusedConv", "NhwcFusedConv"})
+PRODUCTS = frozenset(
+    {
+        "MatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "DynamicQuantizeMatMul",
+        "QLinearMatMul",
+        "Gemm",
+        "QGemm",
+        "FusedGemm",
+        "FusedMatMul",
+    }
+)
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -46,12 +60,12 @@ def graph_cost(model: onnx.ModelProto) -> Cost:
 def node_macs(node: onnx.NodeProto, shapes: Shapes) -> int:
     """MACs of one node: outputs times the inputs that each sums over; 0 for operators without products."""
     kind = node.op_type
-    if kind in ("Conv", "ConvInteger", "QLinearConv", "FusedConv"):
+    if kind in CONVOLUTIONS:
         weight = shapes[node.input[3 if kind == "QLinearConv" else 1]]
         return math.prod(shapes[node.output[0]]) * math.prod(weight[1:])
     if kind == "ConvTranspose":
         return math.prod(shapes[node.input[0]]) * math.prod(shapes[node.input[1]][1:])
-    if kind in ("MatMul", "MatMulInteger", "QLinearMatMul", "Gemm", "FusedMatMul"):
+    if kind in PRODUCTS:
         left = shapes[node.input[0]]
         turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
         return math.prod(shapes[node.output[0]]) * left[-2 if turned else -1]

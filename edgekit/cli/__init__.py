@@ -25,8 +25,12 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "compress": ("compress", "run a recipe: smaller, faster artefacts with a report"),
     "audit": ("audit", "what of an ONNX file really runs in integers, what not, why, and the remedy"),
-    "profile": ("profile", "latency, throughput, load time and memory, interleaved"),
-    "power": ("power", "the power sensors here, a live line of watts, and the energy in a meter's trace"),
+    "profile": ("profile", "latency, memory, energy and layers of files, interleaved, with a report"),
+    "predict": (
+        "predict",
+        "latency of a file from a table of measured kernels, of this machine or of a board elsewhere",
+    ),
+    "power": ("power", "the power sensors here, a live curve of watts, and the energy in a meter's trace"),
     "compare": ("compare", "several results side by side"),
     "simulate": ("simulate", "decentralized training: all agents of a run file on this machine"),
     "broker": ("broker", "where agents meet: start one, check one, make certificates, invite devices"),
@@ -53,6 +57,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "codecs": ("listing", "what rows can be coded with on their way to other agents"),
     "partitions": ("listing", "how data can be divided over agents"),
     "optimizers": ("listing", "the local optimizers of a run"),
+    "metrics": ("metrics", "the metrics of reports, profiles and runs: unit, definition, source"),
     "conformance": ("conformance", "run the kit that fits on a transform, target, model or data set"),
     "doctor": ("doctor", "what is installed, what this machine can do, what is missing"),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgekit.cli.artefacts import artefact
 from edgekit.cli.console import findings_table, say, say_json, table
 from edgekit.inspection import audit
-from edgekit.target import Audit, find_board
+from edgekit.target import Audit, find_board, target_of
 
 EXAMPLE = "edgekit audit model.onnx"
 
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     """0 whatever was found: an audit that could be made is the asked-for result."""
     file, target = artefact(options.path, verb="audit")
     if options.board is not None:
-        target = find_board(options.board).target
+        target = target_of(find_board(options.board)).name
     seen = audit(file, target=target)
     if options.json:
         say_json(seen.to_json())

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from edgekit.cli.actions import add_action
 from edgekit.cli.console import say, say_aside, say_json
 
 if TYPE_CHECKING:
@@ -44,15 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = actions.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example:\n  {EXAMPLES[name]}",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return made
+    return add_action(actions, name, summary, example=EXAMPLES[name])
 
 
 def _start_words(parser: argparse.ArgumentParser) -> None:

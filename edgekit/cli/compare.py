@@ -47,11 +47,26 @@ def run(options: argparse.Namespace) -> int:
 
     from edgekit.report import write_compare_html
 
+    _metrics([(folder, report.get("metrics", [])) for folder, report in reports])
     write_compare_html(
         [report for _, report in reports], options.out, names=[folder for folder, _ in reports]
     )
     say(f"page: {options.out}")
     return 0
+
+
+def _metrics(results: list[tuple[str, list[dict[str, Any]]]]) -> None:
+    """Those metrics of which one of the results has a value; the page has them all, with reasons."""
+    from edgekit.report.metrics import metric_rows
+
+    names, found = zip(*results, strict=True)
+    known = [row for row in metric_rows(found) if row.known]
+    if known:
+        table(
+            ["metric", *names],
+            [(row.name, *(value for value, _ in row.cells)) for row in known],
+            numbers=names,
+        )
 
 
 def _runs(options: argparse.Namespace) -> int:
@@ -71,6 +86,7 @@ def _runs(options: argparse.Namespace) -> int:
         return 0
     write_run_html(history, options.out)
     show(history, page=options.out)
+    _metrics([(cell["name"], cell.get("metrics", [])) for cell in history.summary["cells"]])
     return 0
 
 
@@ -83,9 +99,12 @@ def _reports(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Any:
+    from edgekit.report.metrics import metric_rows
+
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         _row(report)
+        metric_rows([report.get("metrics", [])])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(
             f"compare: '{path}' is no report of edgekit ({type(error).__name__}: {error}). Run edgekit "

@@ -39,6 +39,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="replay the measured choices of an earlier run (its decisions.json)",
     )
+    parser.add_argument(
+        "--energy",
+        action="store_true",
+        help="measure the energy of baseline and result by a power sensor (edgekit power list)",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="with --energy: windows of 2 s, not max(10 s, 100 sensor periods)",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
 
@@ -52,15 +62,23 @@ def run(options: argparse.Namespace) -> int:
         raise BadInput(
             f"--decisions: there is no file '{options.decisions}'. Name the decisions.json of a run."
         )
+    if options.quick and not options.energy:
+        raise BadInput("compress: --quick is of the windows of --energy. Add --energy, or drop --quick.")
     folder = prepare(recipe, options.out, name=_name(options.recipe), force=options.force)
 
     from edgekit.pipeline import compress_recipe
+    from edgekit.profile.energy_run import EnergyPlan
 
     tell = say_nothing if options.quiet else say_aside
     tell(f"output: {folder}")
     with show_progress("silent" if options.quiet else "auto"):
         result = compress_recipe(
-            recipe, out=folder, force=options.force, decisions=options.decisions, progress=tell
+            recipe,
+            out=folder,
+            force=options.force,
+            decisions=options.decisions,
+            progress=tell,
+            energy=EnergyPlan(quick=options.quick) if options.energy else None,
         )
     _show(result, as_json=options.json)
     return 0 if result.met else 1

@@ -10,6 +10,7 @@ from typing import Any
 from edgekit.cli.check import shape
 from edgekit.cli.console import say, say_json, table
 from edgekit.errors import BadInput, did_you_mean
+from edgekit.profile.metrics import Slot
 from edgekit.registry import (
     Registry,
     algorithms,
@@ -18,13 +19,14 @@ from edgekit.registry import (
     load_object,
     models,
     partitions,
+    slots,
     targets,
     topologies,
     transforms,
 )
 
 EXAMPLE = "edgekit conformance ./my_algorithm.py:MyAlgorithm --settings '{gamma: 0.5}'"
-_KINDS = (transforms, targets, models, datasets, algorithms, topologies, codecs, partitions)
+_KINDS = (transforms, targets, models, datasets, algorithms, topologies, codecs, partitions, slots)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +62,8 @@ def _rows(options: argparse.Namespace) -> tuple[str, list[Any]]:
 
     value = _find(options.name)
     settings = _settings(options.settings)
+    if options.name in slots.names() or isinstance(value, Slot):
+        return slots.kind, testing.check_slot(value)
     if _is_transform(value):
         return "transform", testing.check_transform(_step(value, options.name, settings))
     trained = _of_a_run(value, options.name, settings)

@@ -1,31 +1,27 @@
-"""`edgekit power list|watch|integrate`: the power sensors here, a live line, and the energy in a trace."""
+"""`edgekit power list|watch|integrate`: the power sensors here, a live curve, and the energy in a trace."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
-import time
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edgekit.cli.actions import add_action
 from edgekit.cli.console import say, say_aside, say_json, table
+from edgekit.cli.power_watch import watch, watch_words
 
 if TYPE_CHECKING:
     from edgekit.profile.energy import Energy, WindowEnergy
     from edgekit.profile.statistics import Interval
-    from firmware_bridge.power import PowerSensor
     from firmware_bridge.power.meter import MeterFile
 
 EXAMPLE = "edgekit power list"
 EXAMPLES = {
     "list": "edgekit power list --json",
-    "watch": "edgekit power watch --seconds 10",
+    "watch": "edgekit power watch --seconds 10 --out trace.csv",
     "integrate": "edgekit power integrate trace.csv --windows windows.csv --volts 3.3",
 }
-BARS: Final = " ▁▂▃▄▅▆▇█"
-WIDTH: Final = 40  # readings in the live line
 ROOT: Final = Path("/")
 
 
@@ -34,34 +30,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="list|watch|integrate", required=True)
     shown = _action(actions, "list", "the sensors here, and of each kind that is absent, why")
     shown.add_argument("--json", action="store_true", help="print JSON")
-    _watch_words(_action(actions, "watch", "a live line of watts until Ctrl-C"))
+    watch_words(_action(actions, "watch", "a live curve of watts until Ctrl-C"), positive=_positive)
     _integrate_words(_action(actions, "integrate", "the energy in a bench meter's file"))
 
 
 def run(options: argparse.Namespace) -> int:
     """Do what was asked; 1 where a window has no energy."""
-    return {"list": _list, "watch": _watch, "integrate": _integrate}[options.action](options)
+    return {"list": _list, "watch": watch, "integrate": _integrate}[options.action](options)
 
 
 def _action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = actions.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example:\n  {EXAMPLES[name]}",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = add_action(actions, name, summary, example=EXAMPLES[name])
     made.set_defaults(root=ROOT)
     return made
-
-
-def _watch_words(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sensor", nargs="?", help="a name or kind of edgekit power list (what covers most)")
-    parser.add_argument("--seconds", type=_positive, metavar="S", help="stop after this long")
-    parser.add_argument(
-        "--every", type=_positive, metavar="S", help="seconds between readings (0.5, or the period)"
-    )
 
 
 def _integrate_words(parser: argparse.ArgumentParser) -> None:
@@ -112,58 +93,6 @@ def _state_rows(state: dict[str, Any]) -> list[tuple[str, str]]:
             value = ", ".join(f"{key} {item}" for key, item in value.items()) or None
         rows.append((name.replace("_", " "), f"unknown: {unknown[name]}" if name in unknown else str(value)))
     return rows
-
-
-def _watch(options: argparse.Namespace) -> int:
-    from firmware_bridge.power import find_sensor
-
-    sensor = find_sensor(options.sensor, options.root)
-    every = options.every or max(0.5, sensor.period)
-    say(f"{sensor.name} ({sensor.scope}): {sensor.note}  Ctrl-C ends it")
-    begun, last, seen = time.monotonic(), sensor.read(), deque[float](maxlen=WIDTH)
-    try:
-        while options.seconds is None or time.monotonic() - begun < options.seconds:
-            time.sleep(every)
-            now = sensor.read()
-            seen.append(_watts(sensor, last, now))
-            last = now
-            _draw(line(list(seen)))
-    except KeyboardInterrupt:
-        pass
-    if sys.stdout.isatty():
-        say("")
-    return 0
-
-
-def _watts(sensor: PowerSensor, last: Any, now: Any) -> float:
-    """Watts as read, or from two readings of a counter."""
-    if now.joules is None:
-        return float(now.watts)
-    step = now.joules - last.joules
-    step += (sensor.wrap or 0.0) if step < 0 else 0.0
-    return float(step / max((now.time_ns - last.time_ns) / 1e9, 1e-9))
-
-
-def line(watts: list[float]) -> str:
-    """The last reading, a bar a reading from 0 to the highest, and lowest, mean and highest.
-
-    >>> line([1.0, 2.0, 4.0])
-    '   4.000 W  ▂▄█  least 1.000  mean 2.333  most 4.000'
-    """
-    most = max(watts)
-    bars = "".join(
-        BARS[round(max(value, 0) / most * (len(BARS) - 1))] if most > 0 else BARS[0] for value in watts
-    )
-    mean = sum(watts) / len(watts)
-    return f"{watts[-1]:8.3f} W  {bars}  least {min(watts):.3f}  mean {mean:.3f}  most {most:.3f}"
-
-
-def _draw(text: str) -> None:
-    if sys.stdout.isatty():
-        sys.stdout.write(f"\r\x1b[K{text}")
-        sys.stdout.flush()
-    else:
-        say(text)
 
 
 def _integrate(options: argparse.Namespace) -> int:

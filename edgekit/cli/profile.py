@@ -1,67 +1,164 @@
-"""`edgekit profile DIR|FILE.onnx ...`: latency, throughput, load time and memory; several are interleaved."""
+"""`edgekit profile DIR|FILE.onnx ...`: latency, load time, memory, energy; several are interleaved."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Final
 
 from edgekit.board_figures import is_away, read_back
 from edgekit.cli.artefacts import artefact
-from edgekit.cli.console import findings_table, kib, say, say_json, table
+from edgekit.cli.console import say, say_aside, say_json
+from edgekit.cli.profile_print import print_profile
+from edgekit.cli.profile_words import arguments, refuse_idle_words
 from edgekit.errors import BadInput
-from edgekit.profile import Profile, Ratio, interleave, profile, ratio
-from edgekit.profile.clock import pinned
-from edgekit.profile.latency import caller
-from edgekit.profile.operators import by_layer
-from edgekit.signature import Signature, TensorSpec
-from edgekit.target import find_target
+from edgekit.profile.energy_run import EnergyPlan
+from edgekit.profile.item import Item, distinct
+from edgekit.profile.profile import NO_ENERGY
+from edgekit.profile.sensors import find_sensor, why_none
+from edgekit.profile.several import Several
 
-EXAMPLE = "edgekit profile float.onnx runs/recipe-1 --threads 1 --seconds 5"
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """The words that the verb takes."""
-    parser.add_argument(
-        "paths",
-        type=Path,
-        nargs="+",
-        metavar="DIR|FILE.onnx",
-        help="ONNX files or output folders; ratios are over the first",
-    )
-    parser.add_argument(
-        "--threads", type=_at_least_one, default=1, metavar="N", help="runtime threads (default: 1)"
-    )
-    parser.add_argument(
-        "--batch", type=_at_least_one, default=1, metavar="B", help="samples a call (default: 1)"
-    )
-    parser.add_argument(
-        "--seconds", type=_seconds, default=3.0, metavar="S", help="time for each measurement (default: 3)"
-    )
-    parser.add_argument("--operators", action="store_true", help="time by source layer as well")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+EXAMPLE = "edgekit profile float.onnx runs/recipe-1 --energy --out profiled"
+STOPPED: Final = 130
+__all__ = ["EXAMPLE", "arguments", "run"]
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure each file by itself, then all of them in turns; of a folder for a board elsewhere, read it back."""
+    """Measure each file by itself, then all of them in turns; of a folder for a board elsewhere, read it back.
+
+    1 where a meter's file has no energy of a file, 130 where Ctrl-C left something unmeasured.
+    """
+    refuse_idle_words(options)
     away = [path for path in options.paths if is_away(path)]
     if away:
         return _read_back(away, options)
-    files = [artefact(path, verb="profile") for path in options.paths]
-    profiles = [_profile(file, target, options) for file, target in files]
-    ratios = _ratios(files, options) if len(files) > 1 else []
+    content = _metered(options) if options.meter else _measured(options)
+    if options.out is not None:
+        from edgekit.report.profile_report import save_profile
+
+        save_profile(content, options.out)
     if options.json:
-        say_json(
-            [
-                _row(path, seen, ratios[index] if ratios else None)
-                for index, (path, seen) in enumerate(zip(options.paths, profiles, strict=True))
-            ]
-        )
-        return 0
-    _print(options, profiles, ratios)
-    return 0
+        say_json(content)
+    else:
+        print_profile(content)
+        if options.out is not None:
+            say(f"report: {options.out / 'profile.html'}")
+    if content["stopped"]:
+        return STOPPED
+    return int(bool(options.meter) and any(seen["energy"] is None for seen in content["files"]))
+
+
+def _items(options: argparse.Namespace) -> list[Item]:
+    names = distinct(str(path) for path in options.paths)
+    files = [artefact(path, verb="profile") for path in options.paths]
+    return [
+        Item.random(name, file, target, batch=options.batch)
+        for name, (file, target) in zip(names, files, strict=True)
+    ]
+
+
+def _measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Run everything that was asked for; the content of profile.json."""
+    from edgekit.report.profile_report import profile_content
+
+    _refuse_lost_marks(options.marks)
+    published = _published(options)
+    plan = EnergyPlan(options.windows, options.quick, options.sensor, options.root, options.within)
+    sensor, reasons = _sensor(options, plan)
+    several = Several(_items(options), options.threads, options.seconds)
+    with _state(options) as state:
+        several.measure(layers=options.layers)
+        if sensor is not None or options.marks:
+            several.measure_energy(plan, sensor, say=say_aside)
+    if options.marks and several.energy:
+        _write_marks(options.marks, several)
+    return profile_content(
+        several,
+        reasons=reasons,
+        machine=_machine(),
+        state=state,
+        settings=_settings(options),
+        published=published,
+    )
+
+
+def _sensor(options: argparse.Namespace, plan: EnergyPlan) -> tuple[Any, dict[str, str]]:
+    """The sensor to read, or why there is none; BadInput where one was named and is not here."""
+    if not options.energy:
+        return None, {"energy": NO_ENERGY}
+    if options.marks and options.sensor is None:
+        return None, {}
+    try:
+        return find_sensor(plan.sensor, plan.root), {}
+    except BadInput as error:
+        if options.sensor is not None:
+            raise
+        return None, {"energy": why_none(error)}
+
+
+@contextmanager
+def _state(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The machine's power state before and after, in the power mode that was asked for."""
+    from firmware_bridge.power.state import in_power_mode, power_state
+
+    mode = options.power_mode
+    with ExitStack() as held:
+        if mode:
+            held.enter_context(in_power_mode(mode, options.root))
+        state: dict[str, Any] = {"power_mode_set": mode, "before": power_state(options.root).to_json()}
+        yield state
+        state["after"] = power_state(options.root).to_json()
+        try:
+            held.close()
+        except BadInput as error:  # what was measured is worth more than the end of the command
+            state["not_restored"] = str(error)
+            say_aside(f"power mode: not restored. {error}")
+
+
+def _refuse_lost_marks(path: Path | None) -> None:
+    """BadInput before minutes are spent, where the windows could not be written."""
+    if path is not None and not path.parent.is_dir():
+        raise BadInput(f"--marks: there is no folder '{path.parent}'. Make it, or name another file.")
+
+
+def _write_marks(path: Path, several: Several) -> None:
+    from edgekit.profile.marks import marks_text, unix_windows
+    from edgekit.report.report import write_text
+
+    session = several.energy
+    write_text(path, marks_text(unix_windows(session.windows if session else ())))
+    say_aside(
+        f"marks: {path}, seconds since 1970 by this machine's clock; three bursts of 1 s come first, by which "
+        "the meter's trace is laid onto them"
+    )
+
+
+def _metered(options: argparse.Namespace) -> dict[str, Any]:
+    """Energy by a meter's file and the marks; what was measured while the marks were made is taken from --out."""
+    from edgekit.cli.profile_meter import metered
+
+    return metered(options, _items(options), settings=_settings(options), published=_published(options))
+
+
+def _published(options: argparse.Namespace) -> dict[str, Any] | None:
+    from edgekit.profile.published import published
+
+    return None if options.published is None else published(options.published)
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {"threads": options.threads, "batch": options.batch, "seconds": options.seconds}
+
+
+def _machine() -> dict[str, Any]:
+    from edgekit.journal import environment
+    from edgekit.target import find_board
+
+    board = find_board("this-machine")
+    versions = {name: value for name, value in environment().items() if value and name != "machine"}
+    return {"title": board.title, "versions": versions}
 
 
 def _read_back(folders: list[Path], options: argparse.Namespace) -> int:
@@ -70,6 +167,17 @@ def _read_back(folders: list[Path], options: argparse.Namespace) -> int:
         raise BadInput(
             f"profile: '{folders[0]}' is of a board that is not this machine, so it cannot take turns with the others. "
             "Profile it alone, or set them side by side with: edgekit compare"
+        )
+    words = {
+        "--energy": options.energy,
+        "--meter": options.meter,
+        "--layers": options.layers,
+        "--out": options.out,
+    }
+    for word in (word for word, given in words.items() if given):
+        raise BadInput(
+            f"profile: '{folders[0]}' is of a board that is not this machine: its own tools measure there, so {word} "
+            f"has no place here. Drop {word}."
         )
     reports = [read_back(folder) for folder in folders]
     if options.json:
@@ -88,131 +196,3 @@ def _read_back(folders: list[Path], options: argparse.Namespace) -> int:
         print_figures(report, Console())
         say(f"report: {folder / 'report.html'}")
     return 0
-
-
-def random_feeds(signature: Signature, *, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Standard normal values for floating inputs, 0 and 1 for others.
-
-    Raises BadInput where the file fixes another batch.
-    """
-    chance = np.random.default_rng(seed)
-    return {spec.name: _random(spec, batch, chance) for spec in signature.inputs}
-
-
-def _random(spec: TensorSpec, batch: int, chance: np.random.Generator) -> np.ndarray:
-    if spec.shape and isinstance(spec.shape[0], int) and spec.shape[0] != batch:
-        raise BadInput(
-            f"profile: the input '{spec.name}' has the fixed shape {list(spec.shape)}, not batch {batch}. "
-            f"Give --batch {spec.shape[0]}, or export with a free batch."
-        )
-    shape = tuple(
-        batch if index == 0 and isinstance(size, str) else 1 if isinstance(size, str) else size
-        for index, size in enumerate(spec.shape)
-    )
-    if spec.dtype.startswith("float"):
-        return chance.standard_normal(shape).astype(spec.dtype)
-    return chance.integers(0, 2, shape).astype(spec.dtype)
-
-
-def _profile(file: Path, target: str, options: argparse.Namespace) -> Profile:
-    signature = find_target(target).runner(file, threads=options.threads).signature  # type: ignore[attr-defined]
-    return profile(
-        file,
-        random_feeds(signature, batch=options.batch),
-        target=target,
-        threads=options.threads,
-        seconds=options.seconds,
-        operators=options.operators,
-    )
-
-
-def _ratios(files: list[tuple[Path, str]], options: argparse.Namespace) -> list[Ratio]:
-    with pinned(options.threads):
-        runs = {}
-        for index, (file, target) in enumerate(files):
-            runner = find_target(target).runner(file, threads=options.threads)
-            feeds = random_feeds(runner.signature, batch=options.batch)  # type: ignore[attr-defined]
-            runs[str(index)] = caller(runner, feeds)
-        timings = interleave(runs, seconds=options.seconds * len(files))
-    return [ratio(timings["0"], timings[name]) for name in runs]
-
-
-def _row(path: Path, seen: Profile, speed_up: Ratio | None) -> dict[str, Any]:
-    pair = None if speed_up is None else {"value": speed_up.value, "ci95": [speed_up.low, speed_up.high]}
-    return {
-        "path": str(path),
-        **seen.to_json(),
-        "load_seconds": seen.load_seconds,
-        "speed_up_over_first": pair,
-        "operators": [item.to_json() for item in seen.operators],
-        "findings": [vars(finding) for finding in seen.findings],
-    }
-
-
-def _print(options: argparse.Namespace, profiles: list[Profile], ratios: list[Ratio]) -> None:
-    columns = [
-        "file",
-        "min ms",
-        "mean",
-        "p50",
-        "p90",
-        "p99",
-        "calls",
-        "per second",
-        "load s",
-        "peak memory",
-        "speed-up over the first [95 %]",
-    ]
-    rows = [
-        (
-            path,
-            *_times(seen),
-            seen.throughput,
-            seen.load_seconds,
-            kib(seen.peak_memory_bytes),
-            str(ratios[index]) if ratios and index else "-",
-        )
-        for index, (path, seen) in enumerate(zip(options.paths, profiles, strict=True))
-    ]
-    table(columns, rows, title=f"{options.threads} thread(s), batch {options.batch}", numbers=columns[1:])
-    for path, seen in zip(options.paths, profiles, strict=True):
-        if options.operators:
-            _print_layers(path, seen)
-        findings_table(seen.findings, title=str(path))
-    for name, reason in profiles[0].not_measured.items():
-        say(f"{name}: not measured, {reason}")
-
-
-def _print_layers(path: Path, seen: Profile) -> None:
-    rows = [
-        (item.layer, item.operator, item.microseconds, f"{item.share:.1%}")
-        for item in by_layer(seen.operators)
-    ]
-    table(
-        ["layer", "operators", "microseconds", "share"],
-        rows,
-        title=str(path),
-        numbers=["microseconds", "share"],
-    )
-
-
-def _times(seen: Profile) -> tuple[Any, ...]:
-    if seen.latency is None:
-        return (None,) * 6
-    return tuple(getattr(seen.latency, name) for name in ("min", "mean", "p50", "p90", "p99", "n"))
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' must be a whole number from 1")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"'{text}' must be a number of seconds above 0")
-    return value

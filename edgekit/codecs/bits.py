@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.codecs.codec import BadPayload
+from edgekit.codecs.codec import BadPayload, Payload
 
 Words = npt.NDArray[np.unsignedinteger[Any]]
 
@@ -27,7 +27,7 @@ def pack(flags: npt.NDArray[np.bool_]) -> bytes:
     return np.packbits(flags).tobytes()
 
 
-def unpack(name: str, packed: bytes, count: int) -> npt.NDArray[np.uint8]:
+def unpack(name: str, packed: Payload, count: int) -> npt.NDArray[np.uint8]:
     """`count` flags 0 or 1 of exactly the bytes that `pack` makes; BadPayload where the fill is not 0."""
     flags = np.unpackbits(np.frombuffer(packed, np.uint8))
     if flags[count:].any():

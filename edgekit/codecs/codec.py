@@ -34,6 +34,7 @@ import numpy.typing as npt
 from edgekit.errors import BadInput, EdgekitError
 
 Row = npt.NDArray[np.floating]
+Payload = bytes | memoryview
 
 
 class BadPayload(EdgekitError):
@@ -87,7 +88,7 @@ class Codec:
         """The bytes of a row [spec.size]; BadInput where it holds NaN or infinite values."""
         raise NotImplementedError
 
-    def decode(self, payload: bytes, spec: RowSpec) -> Row:
+    def decode(self, payload: Payload, spec: RowSpec) -> Row:
         """The row [spec.size] of `spec.dtype` that the receiver sees, finite; BadPayload for bytes that are none."""
         raise NotImplementedError
 
@@ -126,7 +127,7 @@ class Codec:
         return self.project(row, spec, random)
 
 
-def check_length(name: str, payload: bytes, wanted: int) -> None:
+def check_length(name: str, payload: Payload, wanted: int) -> None:
     """Raise BadPayload where a payload has another length than the local model says."""
     if len(payload) != wanted:
         raise BadPayload(f"{name}: a payload of {len(payload)} bytes, but this run's model makes {wanted}.")

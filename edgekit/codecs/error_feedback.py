@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgekit.codecs.codec import Codec, Row, RowSpec
+from edgekit.codecs.codec import Codec, Payload, Row, RowSpec
 from edgekit.errors import BadInput
 
 
@@ -40,7 +40,7 @@ class ErrorFeedback(Codec):
         """The inner codec's bytes; the residual enters in `transmit`."""
         return self.codec.encode(row, spec, random)
 
-    def decode(self, payload: bytes, spec: RowSpec) -> Row:
+    def decode(self, payload: Payload, spec: RowSpec) -> Row:
         """The inner codec's values."""
         return self.codec.decode(payload, spec)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.codecs.codec import Codec, Row, RowSpec, check_decoded, check_finite, check_length
+from edgekit.codecs.codec import Codec, Payload, Row, RowSpec, check_decoded, check_finite, check_length
 
 Halves = npt.NDArray[np.uint16]
 
@@ -20,7 +20,7 @@ class _Half(Codec):
         """The rounded values."""
         return self._narrow(row).astype("<u2", copy=False).tobytes()
 
-    def decode(self, payload: bytes, spec: RowSpec) -> Row:
+    def decode(self, payload: Payload, spec: RowSpec) -> Row:
         """The same values in the row's dtype."""
         check_length(self.name, payload, self.size(spec))
         values = self._widen(np.frombuffer(payload, "<u2").astype(np.uint16))

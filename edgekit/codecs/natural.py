@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.codecs.bits import pack, unpack, words
-from edgekit.codecs.codec import BadPayload, Codec, Row, RowSpec, check_finite, check_length
+from edgekit.codecs.codec import BadPayload, Codec, Payload, Row, RowSpec, check_finite, check_length
 
 _MANTISSA = np.uint32(0x7FFFFF)
 _POWER = np.uint32(0xFF800000)  # sign and exponent
@@ -36,7 +36,7 @@ class Natural(Codec):
         bits = self._rounded(row, random)
         return (bits >> np.uint32(23)).astype(np.uint8).tobytes() + pack(bits >= _SIGN)
 
-    def decode(self, payload: bytes, spec: RowSpec) -> Row:
+    def decode(self, payload: Payload, spec: RowSpec) -> Row:
         """The powers of two."""
         check_length(self.name, payload, self.size(spec))
         exponents = np.frombuffer(payload[: spec.size], np.uint8).astype(np.uint32)

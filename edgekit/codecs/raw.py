@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgekit.codecs.codec import Codec, Row, RowSpec, check_decoded, check_finite, check_length
+from edgekit.codecs.codec import Codec, Payload, Row, RowSpec, check_decoded, check_finite, check_length
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,11 @@ class Raw(Codec):
         check_finite(self.name, row)
         return row.astype(spec.little, copy=False).tobytes()
 
-    def decode(self, payload: bytes, spec: RowSpec) -> Row:
-        """A copy of the values, in the machine's byte order."""
+    def decode(self, payload: Payload, spec: RowSpec) -> Row:
+        """The values in the machine's byte order; a copy, unless the payload is the caller's own to write to."""
         check_length(self.name, payload, self.size(spec))
-        return check_decoded(self.name, np.frombuffer(payload, spec.little).astype(spec.dtype))
+        values = np.frombuffer(payload, spec.little)
+        return check_decoded(self.name, values.astype(spec.dtype, copy=not values.flags.writeable))
 
     def size(self, spec: RowSpec) -> int:
         """itemsize * size."""

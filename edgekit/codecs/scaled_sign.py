@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.codecs.bits import pack, unpack
-from edgekit.codecs.codec import BadPayload, Codec, Row, RowSpec, check_finite, check_length
+from edgekit.codecs.codec import BadPayload, Codec, Payload, Row, RowSpec, check_finite, check_length
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -30,7 +30,7 @@ class ScaledSign(Codec):
         """All scales, then all bits."""
         return self._scales(row, spec).astype("<f4", copy=False).tobytes() + pack(row >= 0)
 
-    def decode(self, payload: bytes, spec: RowSpec) -> Row:
+    def decode(self, payload: Payload, spec: RowSpec) -> Row:
         """The scale of its layer with the sign of each value."""
         check_length(self.name, payload, self.size(spec))
         head = 4 * len(spec.bounds)

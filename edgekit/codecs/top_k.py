@@ -9,7 +9,16 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.codecs.codec import BadPayload, Codec, Row, RowSpec, check_decoded, check_finite, check_length
+from edgekit.codecs.codec import (
+    BadPayload,
+    Codec,
+    Payload,
+    Row,
+    RowSpec,
+    check_decoded,
+    check_finite,
+    check_length,
+)
 from edgekit.errors import BadInput
 
 Indices = npt.NDArray[np.integer]
@@ -39,7 +48,7 @@ class TopK(Codec):
         chosen = self._chosen(row, spec)
         return chosen.astype(_index(spec)).tobytes() + row[chosen].astype(spec.little, copy=False).tobytes()
 
-    def decode(self, payload: bytes, spec: RowSpec) -> Row:
+    def decode(self, payload: Payload, spec: RowSpec) -> Row:
         """The values in their places, 0 elsewhere."""
         check_length(self.name, payload, self.size(spec))
         cut = self._count(spec) * _index(spec).itemsize

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.codecs.bits import words
-from edgekit.codecs.codec import BadPayload, Codec, Row, RowSpec, check_finite, check_length
+from edgekit.codecs.codec import BadPayload, Codec, Payload, Row, RowSpec, check_finite, check_length
 
 Levels = npt.NDArray[np.uint8]
 
@@ -41,7 +41,7 @@ class UInt8(Codec):
         grid, levels = self._quantize(row, spec, random)
         return grid.astype(spec.little, copy=False).tobytes() + levels.tobytes()
 
-    def decode(self, payload: bytes, spec: RowSpec) -> Row:
+    def decode(self, payload: Payload, spec: RowSpec) -> Row:
         """The values of the levels."""
         check_length(self.name, payload, self.size(spec))
         head = self._head(spec)

@@ -13,6 +13,7 @@ from edgekit.coordinator.keeper import Keeper
 from edgekit.coordinator.mail import Mail
 from edgekit.coordinator.observer import report_of
 from edgekit.coordinator.report import Report
+from edgekit.coordinator.round_energy import RoundEnergy
 from edgekit.coordinator.writer import Writer
 from edgekit.wire.frame import Head, Kind
 from edgekit.wire.transport import WATCHERS
@@ -22,18 +23,23 @@ RECENT: Final = 64  # evaluations in the document that others read, so many may 
 
 
 class Account:
-    """The figures of one agent of one run; `seconds` of training so far."""
+    """The figures of one agent of one run; `seconds` of training so far, and what of them it `waited`."""
 
-    def __init__(self, me: str, mail: Mail, writer: Writer, keeper: Keeper) -> None:
+    def __init__(
+        self, me: str, mail: Mail, writer: Writer, keeper: Keeper, energy: RoundEnergy | None = None
+    ) -> None:
         self.me, self.mail, self.writer, self.keeper = me, mail, writer, keeper
-        self.seconds = 0.0
+        self.energy = energy or RoundEnergy()
+        self.seconds = self.waited = 0.0
         self._losses: list[float] = []
         self._lines: list[dict[str, Any]] = []
         self._shown = 0.0
 
     def round(self, report: Report, epoch: int, payload_bytes: int) -> None:
         """A round is over."""
+        self.energy.round()
         self.seconds += report.seconds
+        self.waited += report.waited
         if report.loss is not None:
             self._losses.append(report.loss)
         self.keeper.round(report, epoch=epoch, dropped=self.mail.dropped())
@@ -44,6 +50,7 @@ class Account:
 
     def evaluate(self, engine: Any, one: Any, starter: str, schema: int) -> None:
         """Score the model as it is, and tell it."""
+        self.energy.stop()
         scored = one.evaluator.score(engine.model[0], one.objective.buffers.get(one.number))
         losses, self._losses = self._losses, []
         draws, gradients = engine.gradients
@@ -64,12 +71,16 @@ class Account:
             "messages": engine.messages,
             "consensus_estimate": finite(engine.report.consensus),
             "seconds": round(self.seconds, 4),
+            "waited": round(self.waited, 4),
+            "joules_a_round": finite(self.energy.a_round),
         }
         self.keeper.line(line)
         if one.run.observe:
             self._send_model(engine, one, starter, schema)
         self._lines = [*self._lines, line][-RECENT:]
         self.publish()
+        if engine.number < one.run.rounds:
+            self.energy.start()
 
     def publish(self) -> None:
         """The newest evaluations, for whoever puts them together."""
@@ -77,12 +88,14 @@ class Account:
 
     def facts(self) -> dict[str, Any]:
         """What a snapshot keeps of it."""
-        return {"seconds": self.seconds, "losses": list(map(finite, self._losses))}
+        told = {"seconds": self.seconds, "waited": self.waited, "losses": list(map(finite, self._losses))}
+        return told | self.energy.facts()
 
     def restore(self, facts: dict[str, Any]) -> None:
         """Go on from what a snapshot kept, with the evaluations that are on the disk."""
         self._lines = self.keeper.lines()[-RECENT:]
-        self.seconds = float(facts.get("seconds", 0.0))
+        self.seconds, self.waited = (float(facts.get(name, 0.0)) for name in ("seconds", "waited"))
+        self.energy.restore(facts)
         self._losses = [math.inf if loss is None else loss for loss in facts.get("losses", [])]
 
     def _send_model(self, engine: Any, one: Any, starter: str, schema: int) -> None:

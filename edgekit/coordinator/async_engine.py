@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
+from edgekit.codecs.codec import Payload
 from edgekit.coordinator.engine import Engine
 from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.opening import first_model, graph_of
@@ -47,7 +48,7 @@ class AsyncEngine(Engine[AsyncSolo]):
     def __init__(self, solo: AsyncSolo, mail: Mail, deadlines: Deadlines, **how: Any) -> None:
         super().__init__(solo, mail, deadlines, **how)
         self._open: dict[int, _Offer] = {}
-        self._models: dict[str, bytes] = {}
+        self._models: dict[str, Payload] = {}
         self._given: dict[str, list[bytes]] = {}  # to who joins: frames by receiver
 
     @property

@@ -35,7 +35,8 @@ class DeviceFile:
 
     data: its own samples, named as in a run file: a folder or .npz, or {name: options}, or module:callable; partition:
     or else the share of the run's data that it takes; share: which facts of its data it may tell, for topologies that
-    ask for them; allow: prefixes of code that run documents may name.
+    ask for them; allow: prefixes of code that run documents may name; sensor: the power sensor that is read while it
+    trains, by its name (edgekit power list), or auto.
     """
 
     id: str | None = None
@@ -49,6 +50,7 @@ class DeviceFile:
     allow: tuple[str, ...] = ()
     share: tuple[str, ...] = PERMITTED
     out: str = "agent"
+    sensor: str | None = None
 
     def __post_init__(self) -> None:
         if self.id is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from edgekit.wire.chunks import Assembler
-from edgekit.wire.frame import BadFrame, Head, pack, run_hash, unpack
+from edgekit.wire.frame import BadFrame, Head, pack, packing, run_hash, unpack
 from edgekit.wire.transport import LinkInfo, Message, Transport
 
 LONGEST = 1 << 20  # bytes of a message, until it is known what a run sends
@@ -22,7 +22,7 @@ class Letter:
 
     head: Head
     sender: str
-    payload: bytes
+    payload: memoryview
 
 
 class Mail:
@@ -60,6 +60,14 @@ class Mail:
         """The frames of a message."""
         return pack(head, payload, largest=self.info.largest, key=self.key)
 
+    def post(self, head: Head, payload: bytes, to: str | None) -> list[bytes]:
+        """Send a message to all who listen or to one agent, each frame while the next is made; its frames."""
+        frames = []
+        for frame in packing(head, payload, largest=self.info.largest, key=self.key):
+            self.send((frame,), to)
+            frames.append(frame)
+        return frames
+
     def send(self, frames: Collection[bytes], to: str | None) -> bool:
         """Send frames to all who listen or to one agent; False where the link is down."""
         there = True
@@ -96,7 +104,7 @@ class Mail:
             self.heard[message.sender] = monotonic()
             whole = self._assembler.add(frame)
             if whole is not None:
-                return Letter(head, message.sender, bytes(whole))
+                return Letter(head, message.sender, whole)
         return None
 
     def missing(self, head: Head) -> list[int]:

@@ -85,6 +85,11 @@ class Merge:
         reasons = {"virtual_seconds": REAL_LINKS}
         if seen is None:
             reasons |= {"mean_model_metric": APART, "consensus_distance": APART}
+        waited, joules = _waited(lines), _mean(lines, "joules_a_round")
+        if waited is None:
+            reasons["waited_share"] = "no round was trained yet"
+        if joules is None:
+            reasons["joules_a_round"] = "no agent reads a power sensor (sensor: auto in its agent.yaml)"
         local = _mean(lines, "local_metric")
         if local is None:
             reasons["local_metric"] = "the data have no class labels, or the metric gives no score a sample"
@@ -105,13 +110,25 @@ class Merge:
             messages_sent=int(sum(line["messages"] for line in lines)),
             seconds=max(float(line["seconds"]) for line in lines),
             virtual_seconds=None,
+            waited_share=waited,
+            joules_a_round=joules,
             not_measured=reasons,
         )
 
 
+def _waited(lines: list[dict[str, Any]]) -> float | None:
+    """The share of its time that an agent waited, mean."""
+    shares = [
+        min(1.0, max(0.0, line["waited"] / line["seconds"]))
+        for line in lines
+        if line.get("waited") is not None and line["seconds"] > 0
+    ]
+    return float(np.mean(shares)) if shares else None
+
+
 def _sound(line: dict[str, Any]) -> bool:
     numbers = ("bytes", "messages", "seconds", "epoch", "lr", "gradient_evaluations")
-    optional = ("metric", "local_metric", "train_loss", "test_loss")
+    optional = ("metric", "local_metric", "train_loss", "test_loss", "waited", "joules_a_round")
     return all(_sane(line.get(name)) for name in numbers) and all(
         line.get(name) is None or _sane(line[name]) for name in optional
     )

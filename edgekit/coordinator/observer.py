@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from edgekit.codecs.codec import BadPayload, RowSpec
+from edgekit.codecs.codec import BadPayload, Payload, RowSpec
 from edgekit.decentralized.coding import RAW, as_array, join, split
 
 ROUNDS: Final = 4  # whose models are kept until all have come
@@ -36,7 +36,7 @@ class Observer:
         self._rounds: OrderedDict[int, dict[int, list[torch.Tensor]]] = OrderedDict()
         self.longest = sum(part.nbytes for part in self._like) + 64
 
-    def take(self, round: int, number: int, payload: bytes) -> None:
+    def take(self, round: int, number: int, payload: Payload) -> None:
         """The model of an agent after a round; what makes no sense is dropped."""
         specs = [_spec(part) for part in self._like]
         try:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgekit.codecs.codec import BadPayload, RowSpec
+from edgekit.codecs.codec import BadPayload, Payload, RowSpec
 from edgekit.decentralized.async_solo import AsyncSolo
 from edgekit.decentralized.coding import RAW, as_array, as_tensor, join, message_size, split
 from edgekit.decentralized.gossip import mean_rows
@@ -70,7 +70,7 @@ def first_copies(model: Rows, graph: Graph, position: int) -> Generator[Phase, I
     return found
 
 
-def _rows(message: bytes | None, specs: list[RowSpec], limits: list[int]) -> list[Any] | None:
+def _rows(message: Payload | None, specs: list[RowSpec], limits: list[int]) -> list[Any] | None:
     if message is None:
         return None
     try:

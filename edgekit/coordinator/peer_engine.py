@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from edgekit.codecs.codec import Payload
 from edgekit.coordinator.engine import Engine
 from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.opening import first_copies, first_model, graph_of
@@ -42,8 +43,8 @@ class PeerEngine(Engine[Solo]):
         self._static = False  # whether all neighbours always are the same
         self._receivers: set[int] = set()
         self.store = Store(places=4 * KEPT)
-        self._boxes: dict[Key, dict[int, bytes]] = {}
-        self._ahead: dict[tuple[int, Key], dict[str, bytes]] = {}  # of epochs to come
+        self._boxes: dict[Key, dict[int, Payload]] = {}
+        self._ahead: dict[tuple[int, Key], dict[str, Payload]] = {}  # of epochs to come
         self._ahead_bytes = 0
         self._began: dict[Key, float] = {}
         self._now: Key = (0, 0)
@@ -138,7 +139,7 @@ class PeerEngine(Engine[Solo]):
     def _is_here(self, position: int) -> bool:
         return position not in self._silent and not self.gone(self.ids[position])
 
-    def _taken(self, phase: Phase, box: dict[int, bytes]) -> Incoming:
+    def _taken(self, phase: Phase, box: dict[int, Payload]) -> Incoming:
         arrived = {
             sender: message
             for sender, message in box.items()
@@ -161,19 +162,17 @@ class PeerEngine(Engine[Solo]):
         if not outgoing:
             return
         self._count(len(outgoing), sum(map(len, outgoing.values())))
-        for receiver, frames in self._packed(phase, kind).items():
-            self.store.keep((self.epoch, *self._now), receiver, frames)
-            self.mail.send(frames, receiver)
-
-    def _packed(self, phase: Phase, kind: Kind) -> dict[str | None, list[bytes]]:
-        """Frames by receiver, None for all who listen: where all neighbours get the same, and always do."""
-        outgoing: Outgoing = phase.outgoing
         head = self._head(kind, phase.key, codec=phase.codec)
+        for receiver, message in self._addressed(outgoing, kind).items():
+            self.store.keep((self.epoch, *self._now), receiver, self.mail.post(head, message, receiver))
+
+    def _addressed(self, outgoing: Outgoing, kind: Kind) -> dict[str | None, bytes]:
+        """Messages by receiver, None for all who listen: where all neighbours get the same, and always do."""
         first = next(iter(outgoing.values()))
         same = all(message is first for message in outgoing.values())
         if kind is Kind.DATA and same and self._static and set(outgoing) == self._receivers:
-            return {None: self.mail.frames(head, first)}
-        return {self.ids[target]: self.mail.frames(head, message) for target, message in outgoing.items()}
+            return {None: first}
+        return {self.ids[target]: message for target, message in outgoing.items()}
 
     def _head(
         self, kind: Kind, phase: int, *, round: int | None = None, codec: int = 0, stream: int = 0

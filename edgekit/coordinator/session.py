@@ -27,6 +27,7 @@ from edgekit.coordinator.mail import Letter, Mail
 from edgekit.coordinator.members import Members
 from edgekit.coordinator.peer_engine import PeerEngine
 from edgekit.coordinator.presence import Presence
+from edgekit.coordinator.round_energy import RoundEnergy
 from edgekit.coordinator.writer import Writer
 from edgekit.decentralized.roster import Roster
 from edgekit.decentralized.solo import Solo
@@ -121,6 +122,8 @@ class Session:
             raise
         finally:
             self.access.transport.close()
+            if self.account is not None:
+                self.account.energy.stop()
             if self.keeper is not None:
                 self.keeper.close()
 
@@ -149,7 +152,8 @@ class Session:
     def _prepare(self, spec: Spec) -> None:
         folder = self.folder / spec.name / self.me
         self.keeper = Keeper(folder)
-        self.account = Account(self.me, self.mail, self.writer, self.keeper)
+        energy = RoundEnergy.of(self.device.sensor)
+        self.account = Account(self.me, self.mail, self.writer, self.keeper, energy)
         number = self._known_number(folder)
         self.one = self._make(spec, number)
         self._schema = spec.schema

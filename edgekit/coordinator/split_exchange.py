@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from edgekit.codecs.codec import Payload
 from edgekit.coordinator.mail import Letter, Mail
 from edgekit.split.catalog import Catalog
 from edgekit.split.message import Receive, Send
@@ -53,7 +54,7 @@ class SplitExchange:
         self._numbers: dict[str, int] = {}
         self._epoch = self._asked = 0
         self._step = self._sent_in = -1
-        self._box: dict[tuple[Place, str], bytes] = {}
+        self._box: dict[tuple[Place, str], Payload] = {}
         self._ahead: list[Letter] = []
         self._sent: dict[tuple[Place, str], list[bytes]] = {}
 

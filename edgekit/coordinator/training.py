@@ -59,6 +59,8 @@ class Terms:
 class Training(Simulation):
     """One study in one folder, run by agents on a broker."""
 
+    producer = "train"
+
     def __init__(
         self,
         study: Study,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from edgekit.codecs.codec import BadPayload
+from edgekit.codecs.codec import BadPayload, Payload
 from edgekit.decentralized import coding
 from edgekit.decentralized.algorithm import AsyncAlgorithm, State
 from edgekit.decentralized.coding import Residuals
@@ -113,7 +113,7 @@ class AsyncSolo:
         self.seen = self.state["x"].clone()  # the next piece of work begins here
         return met
 
-    def offered(self, partner: int, number: int, payload: bytes) -> bytes | None:
+    def offered(self, partner: int, number: int, payload: Payload) -> bytes | None:
         """The answer to an offer, the same one to the same offer; None where the offer makes no sense."""
         if (partner, number) in self._answers:
             return self._answers[partner, number]
@@ -129,7 +129,7 @@ class AsyncSolo:
             del self._answers[old]
         return answer
 
-    def answered(self, partner: int, number: int, payload: bytes) -> bool:
+    def answered(self, partner: int, number: int, payload: Payload) -> bool:
         """Take in the answer to an own offer; False where there is no such offer, or the answer makes no sense."""
         theirs = self._decoded(payload) if number in self._offers else None
         if theirs is None:
@@ -180,7 +180,7 @@ class AsyncSolo:
         self.sent += len(payload)
         return number, payload, coding.as_tensor(seen, row)
 
-    def _decoded(self, payload: bytes) -> Rows | None:
+    def _decoded(self, payload: Payload) -> Rows | None:
         row = self.state["x"][0]
         try:
             return coding.as_tensor(

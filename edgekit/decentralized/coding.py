@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from edgekit.codecs.codec import BadPayload, Codec, Row, RowSpec
+from edgekit.codecs.codec import BadPayload, Codec, Payload, Row, RowSpec
 from edgekit.codecs.raw import Raw
 from edgekit.decentralized.keys import stream
 
@@ -81,7 +81,7 @@ def join(parts: Sequence[bytes]) -> bytes:
     return b"".join(len(part).to_bytes(PREFIX, "little") + part for part in parts)
 
 
-def split(message: bytes, limits: Sequence[int]) -> list[bytes]:
+def split(message: Payload, limits: Sequence[int]) -> list[Payload]:
     """The payloads of a message, each at most its limit; BadPayload where the lengths do not add up."""
     if len(limits) == 1:
         return [message]
@@ -108,7 +108,7 @@ def weight_bytes(weight: float) -> bytes:
     return np.array(weight, "<f8").tobytes()
 
 
-def read_weight(message: bytes) -> float:
+def read_weight(message: Payload) -> float:
     """The weight at the head of a message; BadPayload where it is none."""
     if len(message) < WEIGHT:
         raise BadPayload(f"a weighted part of {len(message)} bytes, too short for its weight.")

@@ -29,8 +29,11 @@ def accumulate(terms: Sequence[Rows], weights: Sequence[float], out: Rows) -> Ro
 
 def squared_distance(one: Rows, other: Rows) -> float:
     """|one - other|^2 of two rows [P], block by block: no temporary row of a large model."""
+    if len(one) <= BLOCK:
+        gap = one - other
+        return float(torch.dot(gap, gap))
     pairs = zip(one.split(BLOCK), other.split(BLOCK), strict=True)
-    return sum(float(torch.dot(gap, gap)) for gap in (a - b for a, b in pairs))
+    return sum(squared_distance(mine, theirs) for mine, theirs in pairs)
 
 
 class Gossip:

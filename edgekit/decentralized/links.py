@@ -7,6 +7,7 @@ all of its own, and no sooner than its downlink can carry them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -65,6 +66,12 @@ class VirtualClock:
     def seconds(self) -> float:
         """When the last agent is free."""
         return float(self.free.max()) if len(self.free) else 0.0
+
+    def among(self, speeds: Floats, before: Sequence[int | None]) -> VirtualClock:
+        """The clock of other agents: of each its place `before`, or None for one that joins when all are free."""
+        clock = VirtualClock(self.links, speeds)
+        clock.free[:] = [self.seconds if place is None else self.free[place] for place in before]
+        return clock
 
     def compute(self, gradients: npt.NDArray[np.int64]) -> None:
         """Each agent takes so many gradients [n]."""

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgekit.codecs.codec import BadPayload, Codec, RowSpec
+from edgekit.codecs.codec import BadPayload, Codec, Payload, RowSpec
 from edgekit.decentralized import coding
 from edgekit.decentralized.coding import Residuals
 from edgekit.decentralized.exchange import Edges, Group, Heard, Mix, Mixed, Publish, Reply, Request
@@ -36,7 +36,7 @@ from edgekit.decentralized.rounds import Round
 
 Rows = torch.Tensor
 Outgoing = dict[int, bytes]
-Incoming = dict[int, bytes]
+Incoming = dict[int, Payload]
 Coded = list[tuple[Codec, RowSpec]]
 _NO_RANDOM: Any = np.random.default_rng(0)  # for codecs that draw nothing
 PHASES = 2  # at most, of one exchange
@@ -116,7 +116,7 @@ class Peer:
         """Let the public copies of a slot start from rows [P] by position, this agent's own among them."""
         self.public[slot] = {position: row.clone() for position, row in copies.items()}
 
-    def late(self, round: int, key: int, sender: int, message: bytes) -> bool:
+    def late(self, round: int, key: int, sender: int, message: Payload) -> bool:
         """Take in a message that was missed; False where it is none of those, or makes no sense."""
         missed = self.missed.get((round, key, sender))
         if missed is None:
@@ -333,7 +333,7 @@ class Peer:
         if rows:
             self.spread = sum(squared_distance(row, own) for row in rows) / len(rows)
 
-    def _decoded(self, sender: int, message: bytes, coded: Coded) -> list[Rows] | None:
+    def _decoded(self, sender: int, message: Payload, coded: Coded) -> list[Rows] | None:
         """The rows of a message; None where it makes no sense, which is counted."""
         try:
             parts = coding.split(message, [codec.limit(spec) for codec, spec in coded])

@@ -126,6 +126,9 @@ class VectorEngine:
             if position in asked and agent in self.objective.buffers:
                 given = [self.objective.buffers[giver] for giver in givers]
                 self.objective.buffers[agent].copy_(_mean(given))
+        if self.clock is not None:
+            speeds = np.ones(len(roster)) if roster.speeds is None else roster.speeds
+            self.clock = self.clock.among(speeds, [old.get(agent) for agent in roster.ids])
         self.roster, self.buffers, self.ledger = roster, Buffers(), Ledger(len(roster), self.clock)
         self._enter(rows)
         for position, agent in enumerate(roster.ids):

@@ -13,6 +13,7 @@ from edgekit.errors import BadInput
 from edgekit.profile.energy_flags import (
     Flag,
     drift_flags,
+    failure_flags,
     flags_of_windows,
     idle_drift_flags,
     length_flags,
@@ -91,17 +92,20 @@ class Difference:
 def window_energy(trace: Trace, window: Window, *, period: float = 0.0, quick: bool = False) -> WindowEnergy:
     """The energy of one window; `period` is the sensor's own, in seconds.
 
-    Flags: outside (no energy then), empty, gap, frozen, undersampled, went back, zero, short.
+    Flags: outside and empty (no energy then), lost, gap, frozen, undersampled, went back, zero, short.
     """
     if not window.end > window.start:
         raise BadInput(f"energy: the window from {window.start:g} to {window.end:g} s has no length.")
     times, values = trace.usable()
     inside = (times >= window.start) & (times <= window.end)
     reach = max(2 * trace.step, period)
+    failures, planned = trace.failures(window), window.seconds / trace.step
     if len(times) < 2 or window.start < times[0] - reach or window.end > times[-1] + reach:
-        return _nothing(window, int(inside.sum()), outside_flag(times))
+        lost = failure_flags(failures, planned, allowed=0.0)
+        return _nothing(window, int(inside.sum()), outside_flag(times), *lost)
     if inside.sum() < 2:
-        return _nothing(window, int(inside.sum()), Flag("empty", "fewer than two readings in the window"))
+        empty = Flag("empty", "fewer than two readings in the window")
+        return _nothing(window, int(inside.sum()), empty, *failure_flags(failures, planned))
     if trace.joules is None:
         joules, power = integral(times, values, window.start, window.end), values
     else:
@@ -122,6 +126,7 @@ def window_energy(trace: Trace, window: Window, *, period: float = 0.0, quick: b
         sampling_error=unsure,
         mean_error=_mean_error(times, power, window),
         flags=(
+            *failure_flags(failures, planned),
             *reading_flags(trace, window, values[inside], gap),
             *value_flags(joules, unsure),
             *length_flags(window, max(period, 0.0), quick=quick),
@@ -164,18 +169,24 @@ def per_inference(windows: Sequence[WindowEnergy], idle: Sequence[WindowEnergy] 
     )
 
 
+def log_ratios(a: Sequence[WindowEnergy], b: Sequence[WindowEnergy]) -> np.ndarray:
+    """ln(a / b) of each round [rounds], windows paired in order; BadInput where a round is not whole."""
+    if len(a) != len(b) or len(a) < 2:
+        raise BadInput(
+            "energy: a comparison needs as many windows of one model as of the other, at least two."
+        )
+    logs: np.ndarray = np.log([x.per_inference / y.per_inference for x, y in zip(a, b, strict=True)])
+    if not np.isfinite(logs).all():
+        raise BadInput("energy: a window of the comparison has no energy. Measure its round again.")
+    return logs
+
+
 def difference(a: Sequence[WindowEnergy], b: Sequence[WindowEnergy]) -> Difference:
     """a / b over interleaved rounds: exp of the mean of log ratios with Student's t, windows paired in order.
 
     `differs` is decided at 98 %, so that two equal models are told apart in 2 of 100 comparisons.
     """
-    if len(a) != len(b) or len(a) < 2:
-        raise BadInput(
-            "energy: a comparison needs as many windows of one model as of the other, at least two."
-        )
-    logs = np.log([x.per_inference / y.per_inference for x, y in zip(a, b, strict=True)])
-    if not np.isfinite(logs).all():
-        raise BadInput("energy: a window of the comparison has no energy. Measure its round again.")
+    logs = log_ratios(a, b)
     sure = mean_interval(logs, confidence=CLAIM)
     return Difference(Interval(*np.exp(mean_interval(logs)).tolist()), sure.low > 0 or sure.high < 0)
 
@@ -203,9 +214,9 @@ def _net(known: list[WindowEnergy], gross: np.ndarray, at_rest: list[WindowEnerg
     return Interval(mean, mean - half, mean + half)
 
 
-def _nothing(window: Window, samples: int, flag: Flag) -> WindowEnergy:
+def _nothing(window: Window, samples: int, *flags: Flag) -> WindowEnergy:
     return WindowEnergy(
-        window, None, None, samples, samples / window.seconds, window.seconds, 0.0, 0.0, 0.0, (flag,)
+        window, None, None, samples, samples / window.seconds, window.seconds, 0.0, 0.0, 0.0, flags
     )
 
 

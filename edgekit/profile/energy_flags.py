@@ -79,6 +79,16 @@ def flags_of_windows(windows: Sequence[Sequence[Flag]], where: str) -> list[Flag
     return [Flag(name, f"{where}: {flag.what}") for name, flag in sorted(told.items())]
 
 
+def failure_flags(failures: int, planned: float, *, allowed: float = MISSING) -> list[Flag]:
+    """Lost: where more of the window's planned readings failed than is `allowed`; a sensor that has vanished."""
+    if failures <= allowed * planned:
+        return []
+    share = 100 * min(failures / planned, 1.0)
+    return [
+        Flag("lost", f"{failures} readings failed ({share:.0f} %): the sensor did not answer or has vanished")
+    ]
+
+
 def lost_flags(windows: int, known: int) -> list[Flag]:
     """Where some of the windows have no energy."""
     count = windows - known
@@ -87,7 +97,7 @@ def lost_flags(windows: int, known: int) -> list[Flag]:
 
 def drift_flags(known: Sequence[Window], gross: np.ndarray) -> list[Flag]:
     """A line through the windows that rises or falls by more than 1 %, at 99 %."""
-    if len(known) < 4:
+    if len(known) < 4 or not gross.mean():
         return []
     middle = np.array([(window.start + window.end) / 2 for window in known])
     x = middle - middle.mean()

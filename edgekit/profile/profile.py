@@ -16,7 +16,7 @@ from edgekit.profile.latency import Latency, measure
 from edgekit.profile.operators import OperatorTime
 from edgekit.target import Finding, find_target
 
-NO_ENERGY = "no power sensor is read"
+NO_ENERGY = "not asked for: --energy"
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,12 @@ class Trace:
         good = np.isfinite(np.asarray(values, np.float64))
         return self.times[good], np.asarray(values, np.float64)[good]
 
+    def failures(self, window: Window) -> int:
+        """How many readings of a window failed."""
+        values = np.asarray(self.watts if self.joules is None else self.joules, np.float64)
+        inside = (self.times >= window.start) & (self.times <= window.end)
+        return int((inside & ~np.isfinite(values)).sum())
+
 
 @dataclass(frozen=True)
 class Window:

@@ -45,7 +45,8 @@ class LowBitPlan:
             _check(f"plan: {name}", int, getattr(self, name))
         for name in ("input_signed", "per_channel", "power_of_two"):
             _check(f"plan: {name}", bool, getattr(self, name))
-        for name, rule in (("first", self.first), ("last", self.last), *self.layers.items()):
+        layers = ((f"layers: {glob}", rule) for glob, rule in self.layers.items())
+        for name, rule in (("first", self.first), ("last", self.last), *layers):
             _check_rule(name, rule)
 
     @classmethod

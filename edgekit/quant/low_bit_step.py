@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 
 from edgekit.change import Change, Cost
@@ -39,6 +40,7 @@ class LowBitStep:
         before = cost(model, job.example)
         resolved = resolve(model, job.example, self.plan)
         swapped = swap(model, job.example, resolved)
+        _check_signs(swapped, resolved, job)
         calibrate(swapped, job.calibration_feeds())
         if self.epochs:
             job.train(swapped, Hooks.for_job(job, epochs=self.epochs, label="quantize", lr=self.lr))
@@ -62,6 +64,21 @@ def replay(model: nn.Module, plan: Mapping[str, Any]) -> nn.Module:
         if isinstance(steps, int):  # brevitas keeps a scale back until its statistics are complete
             module.counter = steps + 1  # type: ignore[assignment]
     return swapped
+
+
+def _check_signs(swapped: Any, plan: Mapping[str, Any], job: Job) -> None:
+    """A bipolar input keeps the sign alone, which says nothing where all its values have the same."""
+    places = [node.name for node in swapped.graph.nodes if node.op == "placeholder"]
+    for index, (name, place) in enumerate(zip(job.example, places, strict=True)):
+        rule = plan["layers"].get(f"{place}_quantizer", {})
+        if rule.get("activations", plan["input"]) > 1:
+            continue
+        values = (list(feeds.values())[index] for feeds in job.calibration_feeds())
+        if len({bool(sign) for value in values for sign in np.unique(value >= 0)}) < 2:
+            raise BadInput(
+                f"quantize: low_bit: input: 1 bit keeps the sign of '{name}', but all its values have the same. "
+                "Subtract the mean in the data, or give the input 2 bits or more."
+            )
 
 
 def _stored(before: Cost, model: nn.Module, plan: Mapping[str, Any]) -> Cost:

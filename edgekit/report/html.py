@@ -9,6 +9,7 @@ from typing import Any
 
 from edgekit.errors import MissingDependency
 from edgekit.report import figures
+from edgekit.report.metrics import metric_rows
 from edgekit.report.plots import Point, layers_svg, trade_off_svg
 from edgekit.report.report import write_text
 from edgekit.report.rows import boards, comparison, latency_note, not_measured, on_board
@@ -52,7 +53,9 @@ def write_compare_html(
         )
     names = list(dict.fromkeys(name for report in reports for name, *_ in on_board(report)))
     own = boards(reports)[1][-len(names) :] if names else []
-    write_text(Path(path), _render("compare.html.j2", {"columns": columns, "plot": plot, "own": own}))
+    metrics = metric_rows([report.get("metrics", []) for report in reports])
+    values = {"columns": columns, "plot": plot, "own": own, "metrics": metrics}
+    write_text(Path(path), _render("compare.html.j2", values))
     return Path(path)
 
 
@@ -82,6 +85,7 @@ def view(report: Mapping[str, Any], *, plots: bool = True) -> dict[str, Any]:
         "float_layers": float_layers(report),
         "findings": _findings(report),
         "not_measured": not_measured(report),
+        "metrics": metric_rows([report["metrics"]]) if report.get("metrics") else [],
         "kept": [_kept(row) for row in report["kept_in_float"]],
         "latency": latency,
         "measuring": _facts(report["measuring"], skip=("command",)),

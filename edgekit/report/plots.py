@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # matplotlib needs real colours; each stands for a CSS variable and is replaced in the SVG
 INK, MUTED, GRID, BEFORE, AFTER, PAPER = "#010203", "#020304", "#030405", "#040506", "#050607", "#060708"
+BAD = "#070809"
 _VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
@@ -23,6 +24,7 @@ _VARIABLES = {
     BEFORE: "--before",
     AFTER: "--after",
     PAPER: "--card",
+    BAD: "--bad",
 }
 _STYLE: Any = {
     "svg.fonttype": "none",

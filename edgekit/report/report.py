@@ -129,6 +129,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The content of report.json, checked, its verdict included."""
+        from edgekit.report.metrics import metrics_of_report
         from edgekit.report.schema import validate_report
         from edgekit.report.verdict import missed_budgets, verdict
 
@@ -141,7 +142,11 @@ class Report:
             "steps": [step.to_json() for step in self.steps],
         }
         content = json.loads(json.dumps(content, default=_plain))
-        content |= {"verdict": verdict(content), "missed": missed_budgets(content)}
+        content |= {
+            "verdict": verdict(content),
+            "missed": missed_budgets(content),
+            "metrics": metrics_of_report(content),
+        }
         validate_report(content)
         return content
 

@@ -47,6 +47,8 @@ def open_session(path: pathlib.Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     # a thread that spins while it waits takes the time of others
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # this pass rounds a float bias, and in a float16 file computes its step in float16, where it underflows
+    options.add_session_config_entry("optimization.disable_specified_optimizers", "WeightBiasQuantization")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.report import figures
 from edgekit.report.curves import Curve, curve, curves_svg, label
 from edgekit.report.html import _render
+from edgekit.report.metrics import metric_rows
 from edgekit.report.report import write_text
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def view(history: History, *, plots: bool = True) -> dict[str, Any]:
         "measured_note": _note(summary, metric),
         "difference_columns": list(DIFFERENCES),
         "differences": [_difference(row, metric) for row in summary["differences"]],
+        "metrics": metric_rows([cell.get("metrics", []) for cell in cells]),
         "plots": _plots(history, metric) if plots else [],
         "not_measured": sorted(summary["last"]["not_measured"].items()),
         "run_file": _run_file(history.folder),

@@ -17,6 +17,7 @@ def validate_report(content: Any) -> None:
     A figure that is null needs its reason in `not_measured` beside it; unknown extra fields are allowed.
     """
     _fields(content, "report", _REPORT)
+    _each(_metric_row)(content.get("metrics", []), "report.metrics")  # absent in what an older version wrote
     if content["schema"] != 1:
         raise _wrong("report.schema", content["schema"], "1")
     for part in ("audit", "drop"):
@@ -185,6 +186,23 @@ def _result(value: Any, where: str) -> None:
     _fields(value, where, {"artefact": _text, "precision": _text})
 
 
+def _metric_row(value: Any, where: str) -> None:
+    _fields(value, where, _METRIC_ROW)
+    known = value["value"] is not None
+    if known != bool(value["method"]) or known != bool(value["source"]) or known == bool(value["reason"]):
+        raise _wrong(where, value, "a value with method and source, or null with a reason")
+
+
+_METRIC_ROW: dict[str, Check] = {
+    "name": _text,
+    "value": _or_null(_number),
+    "unit": _text,
+    "better": _text,
+    "ci95": _or_null(_interval),
+    "method": _or_null(_text),
+    "reason": _or_null(_text),
+    "source": _or_null(_text),
+}
 _REPORT: dict[str, Check] = {
     "schema": _count,
     "board": _text,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgekit.report import figures
@@ -13,7 +13,7 @@ NO_GAIN = 1.02  # below this a file is not called smaller
 
 
 def verdict(report: Mapping[str, Any]) -> str:
-    """One sentence: speed and size against the fp32 artefact, the metric's drop, and every missed budget."""
+    """One sentence: speed and size against the fp32 artefact, the metric's drop, energy, and every missed budget."""
     where = f"than the fp32 artefact on {machine(report)}"
     if for_hardware(report):
         sentence = f"{_hardware(report)}, {_quality(report)}"
@@ -22,6 +22,7 @@ def verdict(report: Mapping[str, Any]) -> str:
     else:
         phrase = _level(report, where) if _as_fast(report) else _ahead(report, where)
         sentence = f"{phrase[0].upper()}{phrase[1:]}, {_quality(report)}"
+    sentence += _energy(report)
     missed = missed_budgets(report)
     if missed:
         sentence += f"; budget missed: {'; '.join(missed)}"
@@ -87,11 +88,20 @@ def _reason(report: Mapping[str, Any], name: str) -> str:
 
 def _on_board(report: Mapping[str, Any], name: str) -> float | None:
     """A figure of the board itself, the one nearest to it."""
+    known = on_board_figure(report, (name,))
+    return None if known is None else known["value"]
+
+
+def on_board_figure(report: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any] | None:
+    """The first of these figures of the board itself that has a value, in the form nearest to the board."""
     order = ("measured", "synthesised", "estimated")
-    known = [
-        item for item in report.get("on_board", ()) if item["name"] == name and item["value"] is not None
-    ]
-    return min(known, key=lambda item: order.index(item["how"]))["value"] if known else None
+    for name in names:
+        known = [
+            item for item in report.get("on_board", ()) if item["name"] == name and item["value"] is not None
+        ]
+        if known:
+            return min(known, key=lambda item: order.index(item["how"]))
+    return None
 
 
 def for_hardware(report: Mapping[str, Any]) -> bool:
@@ -163,6 +173,19 @@ def _between(ratio: Mapping[str, Any], low: float, high: float, what: str = "") 
     if ratio["ci95"] is None:
         return ""
     return f" ({what}95 % {figures.times(low)[:-1]}-{figures.times(high)[:-1]})"
+
+
+def _energy(report: Mapping[str, Any]) -> str:
+    """What it saves of the energy per inference, where both were measured in turns."""
+    ratio = report["ratio"].get("energy")
+    if ratio is None:
+        return ""
+    low, high = ratio["ci95"]
+    if low > 1:
+        return f", {figures.times(ratio['value'])} less energy{_between(ratio, low, high)}"
+    if high < 1:
+        return f", {figures.times(1 / ratio['value'])} more energy{_between(ratio, 1 / high, 1 / low)}"
+    return f", as much energy within the noise{_between(ratio, low, high, 'ratio ')}"
 
 
 def _size(report: Mapping[str, Any]) -> str:

@@ -35,7 +35,8 @@ class Line:
     mean_model_metric: of the mean of the models; local_metric: of every agent's model on test samples weighted as its
     own labels are, mean; train_loss: mean over the rounds since the line before; test_loss: of the agents' models,
     mean; consensus_distance: (1/n) sum_i |x_i - mean|^2; gradient_evaluations: of an agent, mean; seconds: of wall time
-    in training.
+    in training; waited_share: what of an agent's time passes in waiting for messages, mean, on the virtual
+    clock where links are simulated; joules_a_round: what an agent's device takes in a training round, mean, gross.
     """
 
     round: int
@@ -54,6 +55,8 @@ class Line:
     messages_sent: int
     seconds: float
     virtual_seconds: float | None
+    waited_share: float | None = None
+    joules_a_round: float | None = None
     not_measured: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:

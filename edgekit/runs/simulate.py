@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from edgekit.errors import BadInput, MissingDependency
 from edgekit.journal import Journal, environment, new_folder, write_json
@@ -21,6 +21,7 @@ from edgekit.runs import statistics
 from edgekit.runs.assemble import Assembled, assemble
 from edgekit.runs.history import History
 from edgekit.runs.memory import need, refuse_too_large
+from edgekit.runs.metrics import metrics_of_cell
 from edgekit.runs.overlay import differences, write_csv
 from edgekit.runs.run_file import build_run, to_yaml
 from edgekit.runs.single import LINES, read_lines
@@ -52,6 +53,8 @@ def simulate(
 
 class Simulation:
     """One study in one folder."""
+
+    producer: ClassVar[Literal["simulate", "train"]] = "simulate"
 
     def __init__(
         self, study: Study, folder: Path, *, jobs: int | None = None, say: Say | None = None
@@ -233,7 +236,8 @@ class Simulation:
                 "title": self.study.title,
                 "claim": self.study.claim or None,
                 "source": self.study.source or None,
-                "last": rows[0]["last"][str(self.study.seed)],
+                "last": rows[0]["last"][str(self.study.seed)],  # this and the metrics are the first cell's
+                "metrics": rows[0]["metrics"],
                 "cells": rows,
                 "differences": differences(rows),
                 "run": self.study.document.value,
@@ -244,11 +248,12 @@ class Simulation:
         write_csv(rows, self.folder / "summary.csv")
 
     def _summed(self, cell: Cell, last: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
-        lines = {}
-        for seed in self.study.all_seeds:
-            reached = statistics.rounds_to_consensus(read_lines(self.folder / self._place(cell.name, seed)))
-            lines[seed] = {**last[cell.name, seed], "rounds_to_consensus": reached}
-        return {
+        runs = {seed: read_lines(self.folder / self._place(cell.name, seed)) for seed in self.study.all_seeds}
+        lines = {
+            seed: {**last[cell.name, seed], "rounds_to_consensus": statistics.rounds_to_consensus(found)}
+            for seed, found in runs.items()
+        }
+        row = {
             "name": cell.name,
             "labels": dict(cell.labels),
             "folders": {str(seed): self._place(cell.name, seed) for seed in self.study.all_seeds},
@@ -257,6 +262,7 @@ class Simulation:
             },
             "last": {str(seed): line for seed, line in lines.items()},
         }
+        return {**row, "metrics": metrics_of_cell(row, list(runs.values()), producer=self.producer)}
 
 
 def slug(name: str) -> str:

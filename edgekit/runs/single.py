@@ -98,6 +98,9 @@ class SingleRun:
             reasons["local_metric"] = "the data have no class labels, or the metric gives no score a sample"
         if self._virtual() is None:
             reasons["virtual_seconds"] = "the run file has no links"
+        waited = self._waited()
+        if waited is None:
+            reasons["waited_share"] = "the run file has no links with seconds_per_gradient"
         draws = zip(engine.roster.ids, engine.context.draws.tolist(), strict=True)
         epochs = [made.objective.sampler.epochs(agent, count) for agent, count in draws]
         sent = engine.ledger.bytes
@@ -118,7 +121,9 @@ class SingleRun:
             messages_sent=int(engine.ledger.messages.sum()),
             seconds=round(self._seconds, 3),
             virtual_seconds=self._virtual(),
-            not_measured=reasons,
+            waited_share=waited,
+            joules_a_round=None,
+            not_measured={**reasons, "joules_a_round": "simulated agents have no power sensor"},
         )
 
     def _virtual(self) -> float | None:
@@ -127,6 +132,14 @@ class SingleRun:
         if isinstance(self.engine, EventEngine):
             return self.engine.seconds
         return self.engine.clock.seconds if self.engine.clock is not None else None
+
+    def _waited(self) -> float | None:
+        """The share of virtual time in which an agent takes no gradients, mean; None where gradients take no time."""
+        links, virtual, speeds = self.run.links, self._virtual(), self.engine.roster.speeds
+        if links is None or not virtual or speeds is None or not links.seconds_per_gradient:
+            return None
+        computing = self.engine.context.gradients * links.seconds_per_gradient / speeds
+        return max(0.0, 1.0 - float(computing.mean()) / virtual)
 
     def _checkpoint(self) -> None:
         done = self.engine.number == self.run.rounds

@@ -23,6 +23,7 @@ from edgekit.errors import BadInput, did_you_mean
 from edgekit.journal import environment, write_json
 from edgekit.progress import make_progress
 from edgekit.runs.arrays import Arrays, load_arrays
+from edgekit.runs.metrics import metrics_of_split
 from edgekit.runs.split_file import SplitFile
 from edgekit.split.build import Split
 from edgekit.split.message import Done, Key
@@ -267,7 +268,7 @@ def summary_of(
     run: SplitFile, document: Document, last: Mapping[str, Any], table: Sequence[Transfer]
 ) -> dict[str, Any]:
     """What a run leaves behind."""
-    return {
+    summary = {
         "schema": 1,
         "title": run.title,
         "last": dict(last),
@@ -275,6 +276,7 @@ def summary_of(
         "run": document.value,
         "versions": environment(),
     }
+    return {**summary, "metrics": metrics_of_split(summary)}
 
 
 def split_lines(folder: Path) -> list[dict[str, Any]]:

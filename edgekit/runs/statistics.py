@@ -29,6 +29,8 @@ FIGURES: Mapping[str, tuple[str, ...]] = {
     "seconds": ("seconds",),
     "virtual_seconds": ("virtual_seconds",),
     "wall_seconds": ("wall_seconds",),
+    "waited_share": ("waited_share",),
+    "joules_a_round": ("joules_a_round",),
 }
 
 
@@ -57,14 +59,18 @@ def figure(line: Mapping[str, Any], name: str) -> float | None:
 
 def over_seeds(lines: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """{"mean", "std", "ci95", "n"} of a figure over the last lines of all seeds; nulls where there is none."""
-    values = [value for line in lines if (value := figure(line, name)) is not None]
+    return spread([value for line in lines if (value := figure(line, name)) is not None])
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """{"mean", "std", "ci95", "n"} of values, one a seed; nulls where there is none."""
     if not values:
         return {"mean": None, "std": None, "ci95": None, "n": 0}
     if len(values) == 1:
         return {"mean": values[0], "std": None, "ci95": None, "n": 1}
     interval = mean_interval(values)
-    spread = float(np.std(values, ddof=1))
-    return {"mean": interval.value, "std": spread, "ci95": [interval.low, interval.high], "n": len(values)}
+    deviation = float(np.std(values, ddof=1))
+    return {"mean": interval.value, "std": deviation, "ci95": [interval.low, interval.high], "n": len(values)}
 
 
 def paired(

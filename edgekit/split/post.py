@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgekit.codecs.codec import BadPayload, Codec, RowSpec
+from edgekit.codecs.codec import BadPayload, Codec, Payload, RowSpec
 from edgekit.codecs.raw import Raw
 from edgekit.decentralized.coding import Residuals
 from edgekit.decentralized.keys import stream
@@ -51,7 +51,7 @@ class Post:
         self.sent[what] = self.sent.get(what, 0) + len(payload)
         return payload
 
-    def unpack(self, key: Key, payload: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    def unpack(self, key: Key, payload: Payload, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         """The tensor of a payload; BadPayload for bytes that cannot be one."""
         count = int(np.prod(shape))
         if not dtype.is_floating_point:

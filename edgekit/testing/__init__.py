@@ -15,6 +15,7 @@ from edgekit.testing.model import check_model
 from edgekit.testing.partition import check_partition
 from edgekit.testing.row import Row
 from edgekit.testing.sample import sample_graph, sample_job, sample_network
+from edgekit.testing.slot import check_slot
 from edgekit.testing.target import check_target
 from edgekit.testing.topology import check_topology
 from edgekit.testing.transform import check_transform
@@ -26,6 +27,7 @@ __all__ = [
     "check_dataset",
     "check_model",
     "check_partition",
+    "check_slot",
     "check_target",
     "check_topology",
     "check_transform",

@@ -15,6 +15,7 @@ A transform is a frozen dataclass in a file of its own. Its fields are the recip
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,6 +45,10 @@ class Transform:
     def replay(model: nn.Module, plan: dict[str, Any]) -> nn.Module:
         """Make the structural change that `plan` records on a fresh model (weights are loaded afterwards)."""
         return model
+
+    def candidates(self) -> Mapping[str, Transform]:
+        """{name: step} of the forms that the board's own tools choose between, best first; empty where none is open."""
+        return {}
 
     def settings(self) -> dict[str, Any]:
         """The recipe step as plain JSON."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -35,6 +36,9 @@ class Prune(Transform):
     `multiple` (the board's, where None), at least one; layers that are narrower, that make an output, or
     that match a glob of `exclude` are left alone. Raises BadInput where nothing can be removed, unless
     `optional`.
+
+    `table` is a file of measured kernels (edgekit predict --build): then the board's multiple does not count, and
+    every width is the widest that the table predicts to be no slower than the ratio's, in `precision` fp32 or int8.
     """
 
     ratio: float
@@ -47,6 +51,8 @@ class Prune(Transform):
     optional: bool = False
     multiple: int | None = None
     batches: int = 8  # of training data, for the gradients of taylor
+    table: str | None = None
+    precision: str = "int8"
 
     name: ClassVar[str] = "prune"
     reads_caps: ClassVar[bool] = True
@@ -64,6 +70,13 @@ class Prune(Transform):
                 raise BadInput(f"prune: {field} is {getattr(self, field)}. Give at least {least}.")
         if self.multiple is not None and self.multiple < 1:
             raise BadInput(f"prune: multiple is {self.multiple}. Give at least 1, or leave it to the board.")
+        if self.precision not in ("fp32", "int8"):
+            raise BadInput(
+                f"prune: precision '{self.precision}' is unknown. {did_you_mean(self.precision, ('fp32', 'int8'))}"
+            )
+        if self.table is not None and (self.global_ranking or self.multiple is not None):
+            other = "multiple" if self.multiple is not None else "global_ranking"
+            raise BadInput(f"prune: table and {other} both decide the widths. Give one of them.")
 
     def apply(self, model: nn.Module, job: Job) -> tuple[nn.Module, Change]:
         """The narrower model and what was removed; `Change.plan` holds the kept indices."""
@@ -115,10 +128,23 @@ class Prune(Transform):
         return _cut_and_run(model, job, cuts), _kept(cuts), widths
 
     def _open_widths(self, model: nn.Module, groups: tuple[Group, ...], job: Job) -> dict[str, Width]:
-        multiple = self.multiple or (job.caps.channel_multiple if job.caps else 1)
+        multiple = self.multiple or (job.caps.channel_multiple if job.caps and not self.table else 1)
         layers = [name for name, _ in model.named_modules() if name]
         excluded = matching(layers, self.exclude, where="prune: exclude")
-        return {group.root: Width.of(group, multiple=multiple, excluded=excluded) for group in groups}
+        widths = {group.root: Width.of(group, multiple=multiple, excluded=excluded) for group in groups}
+        if self.table is not None:
+            self._ask_table(model, groups, job, {r: w for r, w in widths.items() if not w.left_alone})
+        return widths
+
+    def _ask_table(
+        self, model: nn.Module, groups: tuple[Group, ...], job: Job, widths: dict[str, Width]
+    ) -> None:
+        from edgekit.transforms.worth import Worth  # its readers of graphs are not needed otherwise
+
+        worth = Worth(model, groups, job, table=Path(str(self.table)), precision=self.precision)
+        asked = {root: width.at(self.ratio) for root, width in widths.items()}
+        for root, found in worth.widest(asked, {root: width.step for root, width in widths.items()}).items():
+            widths[root].final = found
 
     def _scores(self, model: nn.Module, groups: tuple[Group, ...], job: Job) -> list[torch.Tensor | None]:
         taylor = self.by == "taylor" and job.data.train is not None

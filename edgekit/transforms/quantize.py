@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ import onnx
 from edgekit.change import Change, Cost
 from edgekit.errors import BadInput
 from edgekit.job import Job
+from edgekit.quant.low_bit_widths import choices
 from edgekit.quant.placement import Placement, place
 from edgekit.quant.quantization import Quantization, Scale
 from edgekit.quant.site import Site
@@ -28,7 +29,8 @@ class Quantize(Transform):
     The grid is the board's. BatchNorm is folded first. Scales come from calibration on float values; training
     moves them by gradient (`learn: scales`, Esser et al., 2020), by a moving average (`averaged`) or not (`frozen`).
     A board of free bit widths (an FPGA) takes `low_bit`: {weights, activations, input: bits 1 to 8, first, last,
-    layers: {glob: {...}}, per_channel, power_of_two}, else `weights` and `activations`; BatchNorm stays.
+    layers: {glob: {...}}, per_channel, power_of_two}, else `weights` and `activations`; BatchNorm stays. Lists of
+    weights, activations or input bits, [1, 2, 4], are searched for the most that fit the board's budget.
     """
 
     name: ClassVar[str] = "quantize"
@@ -56,6 +58,10 @@ class Quantize(Transform):
         ):
             if value not in known:
                 raise BadInput(f"quantize: {name} '{value}' is unknown. Known: {', '.join(known)}.")
+        try:
+            choices(self.low_bit)
+        except BadInput as error:
+            raise BadInput(f"quantize: low_bit: {str(error).removeprefix('plan: ')}") from error
         if self.precision == "fp16" and self.epochs:
             raise BadInput("quantize: fp16 needs no training. Drop epochs, or take precision: int8.")
 
@@ -63,6 +69,10 @@ class Quantize(Transform):
     def trains(self) -> bool:  # type: ignore[override]
         """Whether the step needs labelled training data."""
         return self.epochs > 0
+
+    def candidates(self) -> dict[str, Quantize]:
+        """One step for each choice of the widths that `low_bit` lists, most bits first."""
+        return {name: replace(self, low_bit=plan) for name, plan in choices(self.low_bit).items()}
 
     def apply(self, model: Any, job: Job) -> tuple[Any, Change]:
         """Fold BatchNorm, place and calibrate the sites, train if asked; the plan carries the quantization."""

@@ -19,7 +19,7 @@ class Width:
     """A group's width over the rounds: `original` before the step, `now`, and the `step` it moves in.
 
     `step` is the least common multiple of the board's multiple and of the group's equal blocks. `left_alone`
-    is the reason why the group keeps its width, or "".
+    is the reason why the group keeps its width, or "". `final` is the width that a board's table chose, if any.
     """
 
     root: str
@@ -29,6 +29,7 @@ class Width:
     multiple: int
     blocks: int
     left_alone: str = ""
+    final: int | None = None
 
     @classmethod
     def of(cls, group: Group, *, multiple: int, excluded: set[str]) -> Width:
@@ -46,6 +47,10 @@ class Width:
         """The nearest multiple of the step, halves up, at most the original width; may be 0."""
         return min(self.original, math.floor(channels / self.step + 0.5) * self.step)
 
+    def at(self, ratio: float) -> int:
+        """The width after `ratio` of the channels has left."""
+        return self.final if self.final is not None else self.nearest((1 - ratio) * self.original)
+
     def __str__(self) -> str:
         if self.left_alone:
             return f"{self.root}: left at {self.original} channels, it {self.left_alone}"
@@ -55,13 +60,11 @@ class Width:
 def uniform_widths(
     model: nn.Module, widths: dict[str, Width], groups: list[Group], *, ratio: float, part: float
 ) -> None:
-    """Set every width to original - part (original - final), final the nearest to (1 - ratio) original.
+    """Set every width to original - part (original - final), final as `Width.at` says.
 
     Raises BadInput naming the layer whose final width would be 0 steps.
     """
-    finals = {
-        group.root: widths[group.root].nearest((1 - ratio) * widths[group.root].original) for group in groups
-    }
+    finals = {group.root: widths[group.root].at(ratio) for group in groups}
     missed = [group for group in groups if finals[group.root] == 0]
     if missed:
         tightest = min(missed, key=lambda group: widths[group.root].original / widths[group.root].step)

@@ -6,6 +6,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+
 from edgekit.wire.frame import Frame, Head, Kind
 
 RECENT: Final = 4096  # finished messages that are remembered, so that a repeat is not taken for a new one
@@ -21,7 +23,8 @@ class Assembler:
 
     Messages above `limit` bytes are dropped at their first frame. Unfinished ones hold at most `memory` bytes: the
     oldest makes room. Of chunks that contradict each other, the first counts. Memory is taken for what came, never
-    for what a header announces. `counts` says what was dropped: "duplicate", "too large", "contradictory" or
+    for what a header announces: a chunk is copied to its place at once, and pages that nothing was written to are
+    not taken from the machine. `counts` says what was dropped: "duplicate", "too large", "contradictory" or
     "evicted".
     """
 
@@ -31,8 +34,8 @@ class Assembler:
         self._unfinished: OrderedDict[Identity, _Unfinished] = OrderedDict()
         self._finished: OrderedDict[Identity, None] = OrderedDict()
 
-    def add(self, frame: Frame) -> bytes | memoryview | None:
-        """The payload of the message that this frame completes, or None."""
+    def add(self, frame: Frame) -> memoryview | None:
+        """The payload of the message that this frame completes, or None; of several chunks it is the caller's own."""
         identity = _identity(frame.head)
         if identity in self._finished:
             self.counts["duplicate"] += 1
@@ -55,7 +58,7 @@ class Assembler:
         message = self._unfinished.get(identity)
         if message is None:
             return [] if identity in self._finished else None
-        return [chunk for chunk in range(message.first.chunks) if chunk not in message.parts]
+        return [chunk for chunk in range(message.first.chunks) if chunk not in message.there]
 
     def forget(self, before: Callable[[Head], bool]) -> None:
         """Drop the unfinished messages for which `before` holds."""
@@ -63,19 +66,18 @@ class Assembler:
         for identity in old:
             self._release(self._unfinished.pop(identity))
 
-    def _join(self, identity: Identity, message: _Unfinished, frame: Frame) -> bytes | None:
+    def _join(self, identity: Identity, message: _Unfinished, frame: Frame) -> memoryview | None:
         if not message.fits(frame):
             self.counts["contradictory"] += 1
             return None
-        if frame.chunk in message.parts:
+        if frame.chunk in message.there:
             self.counts["duplicate"] += 1
             return None
-        message.parts[frame.chunk] = frame.payload
-        self.held += len(frame.payload) + OF_CHUNK
-        if len(message.parts) == frame.chunks:
+        self.held += message.put(frame)
+        if len(message.there) == frame.chunks:
             self._release(self._unfinished.pop(identity))
             self._remember(identity)
-            return b"".join(message.parts[chunk] for chunk in range(frame.chunks))
+            return message.content
         while self.held > self.memory:
             self._release(self._unfinished.popitem(last=False)[1])
             self.counts["evicted"] += 1
@@ -94,13 +96,17 @@ class _Unfinished:
     """The chunks of a message so far, and the frame that came first."""
 
     def __init__(self, first: Frame) -> None:
-        self.first, self.stride = first, _stride(first)
-        self.parts: dict[int, memoryview] = {}
+        self.first, self.stride, self.size = first, _stride(first), OF_MESSAGE
+        self.there: set[int] = set()
+        self.content = np.empty(first.total, np.uint8).data
 
-    @property
-    def size(self) -> int:
-        """Bytes that it holds."""
-        return OF_MESSAGE + sum(len(part) + OF_CHUNK for part in self.parts.values())
+    def put(self, frame: Frame) -> int:
+        """Copy a chunk to its place; the bytes that it takes."""
+        begin, taken = frame.chunk * self.stride, len(frame.payload) + OF_CHUNK
+        self.content[begin : begin + len(frame.payload)] = frame.payload
+        self.there.add(frame.chunk)
+        self.size += taken
+        return taken
 
     def fits(self, frame: Frame) -> bool:
         """Whether a frame can be of the same message as the first."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from struct import Struct
@@ -101,6 +102,11 @@ class Frame:
 
 def pack(head: Head, payload: bytes | memoryview, *, largest: int, key: bytes | None) -> list[bytes]:
     """The frames of a message, in order, each at most `largest` bytes; ValueError where no frames can carry it."""
+    return list(packing(head, payload, largest=largest, key=key))
+
+
+def packing(head: Head, payload: bytes | memoryview, *, largest: int, key: bytes | None) -> Iterator[bytes]:
+    """As `pack`, each frame when it is asked for."""
     room, total = largest - HEADER - (0 if key is None else TAG), len(payload)
     if room < 1:
         raise ValueError(f"no chunk fits a frame of {largest} bytes")
@@ -109,13 +115,11 @@ def pack(head: Head, payload: bytes | memoryview, *, largest: int, key: bytes | 
         raise ValueError(f"a message of {total:,} bytes is too large for frames of {largest:,} bytes")
     parts, flags = memoryview(payload), 0 if key is None else TAGGED
     route = (head.run, head.epoch, head.round, head.phase, 0, head.stream)
-    frames = []
     for chunk in range(chunks):
         part = parts[chunk * room : (chunk + 1) * room]
         size = (chunk, chunks, head.sender, len(part), total, head.schema)
         start = _START.pack(MAGIC, VERSION, head.kind, head.codec, flags, *route, *size)
-        frames.append(_sealed(start, part, key))
-    return frames
+        yield _sealed(start, part, key)
 
 
 def unpack(data: bytes, key: bytes | None) -> Frame:

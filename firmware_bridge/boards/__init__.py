@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def read_board(path: Path, variant: str = "") -> Board:
     `Board.facts` holds the values by name, and under "sources" where each comes from. `[variants.NAME.FACT]`
     replaces a fact; the variant's `title`, or else its name, is added to the board's title.
     """
-    text = _parsed(path)
+    text = read_toml(path)
     for key in ("title", "target"):
         if not isinstance(text.get(key), str):
             raise BadInput(f'boards: {path} has no {key}. Add a line {key} = "...".')
@@ -67,17 +68,24 @@ def read_board(path: Path, variant: str = "") -> Board:
     return Board(f"{path.stem}-{variant}", title, text["target"], _flat({**facts, **replaced}))
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dict; BadInput where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return _loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"boards: {path} cannot be read: {error}. Correct the file.") from error
+
+
+@lru_cache(maxsize=256)
+def _loads(text: str) -> dict[str, Any]:
+    """TOML, parsed once a text: whoever looks a board up reads the names in every file."""
+    return tomllib.loads(text)
 
 
 def _variant_names(path: Path) -> list[str]:
     """The variants in a file; none where it is broken, which loading its board then reports."""
     try:
-        variants = _parsed(path).get("variants", {})
+        variants = read_toml(path).get("variants", {})
     except BadInput:
         return []
     return list(variants) if isinstance(variants, dict) else []

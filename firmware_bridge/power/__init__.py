@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from firmware_bridge.power.catalog import Entry, catalog, find_sensor
-from firmware_bridge.power.sensor import PowerSensor, Reading, Scope, Unavailable
+from firmware_bridge.power.sensor import Ended, PowerSensor, Reading, Scope, Unavailable
 
-__all__ = ["Entry", "PowerSensor", "Reading", "Scope", "Unavailable", "catalog", "find_sensor"]
+__all__ = ["Ended", "Entry", "PowerSensor", "Reading", "Scope", "Unavailable", "catalog", "find_sensor"]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgekit.errors import BadInput, did_you_mean
-from firmware_bridge.power import battery, hwmon, ina3221, nvml, pi5, rapl
+from firmware_bridge.power import battery, hwmon, ina3221, meter_stream, nvml, pi5, rapl
+from firmware_bridge.power.meter_address import PREFIX
 from firmware_bridge.power.sensor import PowerSensor, Unavailable
 
 Find = Callable[[Path], Sequence[PowerSensor]]
@@ -20,7 +21,9 @@ KINDS: Final[tuple[tuple[str, Find], ...]] = (
     ("hwmon", hwmon.find),
     ("rapl", rapl.find),
     ("nvml", nvml.find),
+    ("serial", meter_stream.find),
 )
+RAILS: Final = "ina3221 "  # before rails that are added because the user says so
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,11 @@ def catalog(root: Path = Path("/")) -> list[Entry]:
 def find_sensor(name: str | None = None, root: Path = Path("/")) -> PowerSensor:
     """The sensor of that name (or the first of that kind), or without a name the one that covers most.
 
-    BadInput with the reasons where there is none.
+    serial:PLACE opens a bench meter's stream, and 'ina3221 A+B' adds the rails A and B of a Jetson. BadInput
+    with the reasons where there is none.
     """
+    if name and name.startswith(PREFIX):
+        return meter_stream.MeterStream(name)
     entries = catalog(root)
     here = [entry.sensor for entry in entries if entry.sensor]
     fitting = [
@@ -65,6 +71,8 @@ def find_sensor(name: str | None = None, root: Path = Path("/")) -> PowerSensor:
     if name is None:
         reasons = "; ".join(f"{entry.kind}: {entry.reason}" for entry in entries)
         raise BadInput(f"power: no sensor can be read here. {reasons}")
+    if name.startswith(RAILS):
+        return ina3221.of_rails(name.removeprefix(RAILS).split("+"), root)
     if fitting:
         raise BadInput(f"{name}: {fitting[0].reason}")
     raise BadInput(f"power: '{name}' is unknown. {did_you_mean(name, [sensor.name for sensor in here])}")

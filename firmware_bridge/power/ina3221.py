@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from edgekit.errors import did_you_mean
 from firmware_bridge.power.jetson_rails import TABLE, TOTALS, Rails, rails_of
 from firmware_bridge.power.sensor import Reading, Scope, Unavailable, number, powered, said, text
 
@@ -58,7 +59,10 @@ class Ina3221:
                 [
                     rails.board,
                     rails.note,
-                    *(f"{label} is not in the table and not added" for label in strange),
+                    *(
+                        f"{label} is not in the table and not added (to add it, name the sensor '{self.name}+{label}')"
+                        for label in strange
+                    ),
                 ],
             )
         )
@@ -74,13 +78,29 @@ class Ina3221:
 
 def find(root: Path = Path("/")) -> list[Ina3221]:
     """The module's sensor; `Unavailable` without a monitor, or where its rails fit no board of the table."""
+    channels = _channels(root)
+    return [Ina3221(channels, rails_of(root) or _by_rule(channels))]
+
+
+def of_rails(labels: Sequence[str], root: Path = Path("/")) -> Ina3221:
+    """The sum of the rails that are named, whatever the table says; `Unavailable` where one is not there."""
+    channels = _channels(root)
+    here = [channel.label for channel in channels]
+    for label in labels:
+        if label not in here:
+            raise Unavailable(f"ina3221: no rail '{label}' is here. {did_you_mean(label, here)}")
+    rest = tuple(label for label in here if label not in labels)
+    total = tuple(dict.fromkeys(labels))
+    return Ina3221(channels, Rails("rails as they were named", (), "", total, rest, ""))
+
+
+def _channels(root: Path) -> list[Channel]:
     channels = [*_hwmon(root / DRIVERS / "ina3221"), *_iio(root / DRIVERS / "ina3221x")]
     if not channels:
         raise Unavailable(
             "ina3221: no monitor with a labelled rail under /sys/bus/i2c/drivers (Jetsons have one)"
         )
-    rails = rails_of(root) or _by_rule(channels)
-    return [Ina3221(channels, rails)]
+    return channels
 
 
 def _by_rule(channels: list[Channel]) -> Rails:
@@ -90,7 +110,8 @@ def _by_rule(channels: list[Channel]) -> Rails:
     if total is None:
         raise Unavailable(
             f"ina3221: this board is not in the table ({', '.join(rails.board for rails in TABLE)}) and none of "
-            f"{', '.join(labels)} is known as its input. Use a bench meter: edgekit power integrate TRACE"
+            f"{', '.join(labels)} is known as its input. Name those that make up the whole: edgekit power watch "
+            f"'ina3221 {'+'.join(labels)}', or use a bench meter: edgekit power integrate TRACE"
         )
     rest = tuple(label for label in labels if label != total)
     return Rails(

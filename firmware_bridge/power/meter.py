@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,22 +13,12 @@ import numpy as np
 
 from edgekit.errors import BadInput
 from edgekit.profile.trace import Trace
+from firmware_bridge.power.meter_columns import FORM, Column, columns_of, to_number
 from firmware_bridge.power.sensor import Scope
 
 GAP: Final = 3.5  # intervals without a reading
 BROKEN: Final = 0.01  # share of lines above which a file is refused
 MAGIC: Final = 0xF1
-PREFIXES: Final = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-# kind -> its unit, and the words that name it
-KINDS: Final = {
-    "time": ("s", ("time", "timestamp", "t", "seconds", "elapsed")),
-    "power": ("w", ("power", "p", "watts")),
-    "voltage": ("v", ("voltage", "volt", "volts", "v", "bus voltage")),
-    "current": ("a", ("current", "i", "amps", "amperes")),
-    "energy": ("j", ("energy", "e", "joules")),
-}
-HEADING: Final = re.compile(r"([a-z ]+?) *(?:[(\[] *([a-z]+) *[)\]]|_([a-z]+))?")
-FORM: Final = "Write a first line such as time (s),power (W)."
 
 
 @dataclass(frozen=True)
@@ -40,15 +28,6 @@ class MeterFile:
     trace: Trace
     form: str
     faults: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Column:
-    """Where a quantity stands in a line, and its unit in SI units."""
-
-    kind: str
-    index: int
-    unit: float
 
 
 def read_meter(path: Path, *, volts: float | None = None, scope: Scope = "board") -> MeterFile:
@@ -85,7 +64,7 @@ def _mlperf(path: Path, data: bytes, scope: Scope) -> MeterFile:
 
 def _csv(path: Path, text: str, volts: float | None, scope: Scope) -> MeterFile:
     first, header, separator = _header(path, text)
-    columns = _columns(header)
+    columns = columns_of(header)
     _check(path, first, columns, volts)
     body = text.splitlines()[first:]
     table, lines, faults = _table(path, body, first + 1, columns, separator)
@@ -105,30 +84,9 @@ def _header(path: Path, text: str) -> tuple[int, list[str], str]:
     for index, line in enumerate(text.splitlines()[:50], 1):
         for separator in (",", ";", "\t"):
             words = [word.strip().strip('"#').strip() for word in line.split(separator)]
-            if len(words) > 1 and "time" in _columns(words):
+            if len(words) > 1 and "time" in columns_of(words):
                 return index, words, separator
     raise BadInput(f"meter: {path}:1 names no columns of time and power. {FORM}")
-
-
-def _columns(header: list[str]) -> dict[str, Column]:
-    found: dict[str, Column] = {}
-    for index, word in enumerate(header):
-        kind, unit = _quantity(word)
-        if kind and kind not in found:
-            found[kind] = Column(kind, index, unit)
-    return found
-
-
-def _quantity(word: str) -> tuple[str, float]:
-    """The kind and unit of 'Timestamp(ms)', 'current [uA]', 'power_mW' or 'time'; "" for any other word."""
-    parts = HEADING.fullmatch(word.lower().replace("µ", "u").replace("μ", "u"))
-    if not parts:
-        return "", 0.0
-    said = parts[2] or parts[3] or ""
-    for kind, (base, names) in KINDS.items():
-        if parts[1] in names and (not said or said[-1] == base):
-            return (kind, PREFIXES[said[:-1]]) if said[:-1] in PREFIXES else ("", 0.0)
-    return "", 0.0
 
 
 def _check(path: Path, line: int, columns: dict[str, Column], volts: float | None) -> None:
@@ -178,18 +136,10 @@ def _quick(body: list[str], places: list[int], separator: str) -> np.ndarray | N
 
 def _values(row: list[str], places: list[int]) -> list[float] | None:
     try:
-        values = [_number(row[place]) for place in places]
+        values = [to_number(row[place]) for place in places]
     except (ValueError, IndexError):
         return None
     return values if np.isfinite(values).all() else None
-
-
-def _number(word: str) -> float:
-    """A number, or the seconds since 1970 of a date and time."""
-    try:
-        return float(word)
-    except ValueError:
-        return datetime.fromisoformat(word.strip().replace("Z", "+00:00")).timestamp()
 
 
 def _rising(times: np.ndarray) -> np.ndarray:

@@ -17,6 +17,10 @@ class Unavailable(BadInput):
     """A sensor is absent, may not be read, or has vanished; one line with the fix."""
 
 
+class Ended(Unavailable):
+    """A stream came to its end: whoever wrote it has stopped on purpose."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """One look at a sensor: nanoseconds of the monotonic clock, and watts or a counter in joules, never both."""
@@ -59,19 +63,19 @@ def metered(read: Callable[[], float]) -> Reading:
     return Reading((begun + time.monotonic_ns()) // 2, None, value)
 
 
-def text(path: Path, *, fix: str = "Run as root, or add a udev rule that lets your group read it.") -> str:
-    """What a file of the kernel says; `Unavailable` with `fix` where it may not be read."""
+def text(path: Path, *, fix: str = "") -> str:
+    """What a file of the kernel says; `Unavailable` with `fix` (a chmod) where it may not be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
     except PermissionError as error:
-        raise Unavailable(f"power: {path} may not be read by this user. {fix}") from error
+        raise Unavailable(f"power: {path} may not be read by this user. {fix or _chmod(path)}") from error
     except OSError as error:
         raise Unavailable(
             f"power: {path} cannot be read ({error.strerror}): the sensor has vanished. See: edgekit power list"
         ) from error
 
 
-def number(path: Path, *, fix: str = "Run as root, or add a udev rule that lets your group read it.") -> int:
+def number(path: Path, *, fix: str = "") -> int:
     """The integer in a file of the kernel."""
     said = text(path, fix=fix)
     try:
@@ -86,3 +90,7 @@ def said(path: Path) -> str:
         return text(path)
     except Unavailable:
         return ""
+
+
+def _chmod(path: Path) -> str:
+    return f"Run as root, or allow it until the next start: sudo chmod a+r {path}"

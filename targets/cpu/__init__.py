@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.target import Artefact, Audit, Board, Caps, Finding
 
 if TYPE_CHECKING:
+    from edgekit.profile.executed import Execution
     from edgekit.quant.quantization import Quantization
     from targets.cpu.runtime import OrtRunner
 
@@ -51,8 +52,22 @@ class CpuTarget:
         """Import what a runner needs, so that a measurement of memory can leave the library itself out."""
         import onnxruntime  # noqa: F401
 
-    def runner(self, path: Path, *, threads: int = 1, flush_to_zero: bool = False) -> OrtRunner:
+    def optimize(self, path: Path, optimized: Path) -> None:
+        """Write the graph that onnxruntime really runs of a file here, to be run with optimization "none"."""
+        from targets.cpu.runtime import OrtRunner
+
+        OrtRunner(path, optimized_path=optimized)
+
+    def execution(self, path: Path, feeds: Any, *, threads: int = 1, seconds: float = 2.0) -> Execution:
+        """The nodes that onnxruntime runs of a file here, with their times, tensors and work."""
+        from targets.cpu.execution import execution
+
+        return execution(path, feeds, threads=threads, seconds=seconds)
+
+    def runner(
+        self, path: Path, *, threads: int = 1, flush_to_zero: bool = False, optimization: str = "all"
+    ) -> OrtRunner:
         """The file, loaded."""
         from targets.cpu.runtime import OrtRunner
 
-        return OrtRunner(path, threads=threads, flush_to_zero=flush_to_zero)
+        return OrtRunner(path, threads=threads, flush_to_zero=flush_to_zero, optimization=optimization)

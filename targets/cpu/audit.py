@@ -108,18 +108,24 @@ def _to_output(graph: Graph, node: Node) -> bool:
     )
 
 
+def named_file(path: Path, model: onnx.ModelProto, folder: Path) -> Path:
+    """The file, or a copy in `folder` whose nodes have names where some had none of their own."""
+    names = unique_names(model.graph.node)
+    if all(proto.name == name for proto, name in zip(model.graph.node, names, strict=True)):
+        return path
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    for proto, name in zip(named.graph.node, names, strict=True):
+        proto.name = name
+    copy = folder / "named.onnx"
+    onnx.save(named, copy, save_as_external_data=named.ByteSize() > 2**30, location="named.data")
+    return copy
+
+
 def _optimized(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
     """onnxruntime's own graph of the file; nodes without a name of their own are given one beforehand."""
-    names = unique_names(model.graph.node)
     with tempfile.TemporaryDirectory(prefix="edgekit-audit-") as folder:
-        if any(proto.name != name for proto, name in zip(model.graph.node, names, strict=True)):
-            named = onnx.ModelProto()
-            named.CopyFrom(model)
-            for proto, name in zip(named.graph.node, names, strict=True):
-                proto.name = name
-            path = Path(folder) / "named.onnx"
-            onnx.save(named, path, save_as_external_data=named.ByteSize() > 2**30, location="named.data")
-        OrtRunner(path, optimized_path=Path(folder) / "optimized.onnx")
+        OrtRunner(named_file(path, model, Path(folder)), optimized_path=Path(folder) / "optimized.onnx")
         return onnx.load(Path(folder) / "optimized.onnx", load_external_data=False)
 
 

@@ -52,17 +52,21 @@ EXPECTS = {
     "avx": "Without VNNI int8 weights have 7 bits, because the 16-bit sums of VPMADDUBSW saturate; the "
     "gain is "
     "smaller than with VNNI, and was not measured on this instruction set.",
-    "arm": "On Arm signed int8 is the fast form, and faster still where the CPU has dot products "
-    "(asimddp); the "
-    "gain was not measured on this instruction set.",
+    "neon": "On Arm signed int8 is the fast form. Without dot products (asimddp) its products are summed in 16 bits "
+    "first, and the gain is smaller; it was not measured on this instruction set.",
+    "neon-dotprod": "On Arm signed int8 is the fast form, here with dot products (asimddp) of four at a time; the gain "
+    "was not measured on this instruction set.",
+    "neon-i8mm": "On Arm signed int8 is the fast form, here with products of small int8 matrices (i8mm); the gain was "
+    "not measured on this instruction set.",
 }
+NO_WHEEL = " There is no onnxruntime wheel for 32-bit Arm: build it from source, or run a 64-bit system."
 
 
 def caps_of(board: Board) -> Caps:
     """The capabilities of a board of the target cpu; BadInput where its instruction set is unknown."""
     name = str(board.facts.get("instruction_set", ""))
-    if name.startswith("neon"):
-        return _caps(board, signed=True, reduced=False, expects=EXPECTS["arm"])
+    if name in ("neon", "neon-dotprod", "neon-i8mm"):
+        return _caps(board, signed=True, reduced=False, expects=EXPECTS[name] + _without_wheel(board))
     if name.endswith("vnni"):
         return _caps(board, signed=False, reduced=False, expects=EXPECTS["vnni"])
     if name.startswith(("avx", "sse")):
@@ -71,6 +75,10 @@ def caps_of(board: Board) -> Caps:
         f"boards: {board.name}: the instruction set '{name}' is unknown to the target cpu. Write one of "
         "avx512-vnni, avx-vnni, avx512, avx2, neon, neon-dotprod, neon-i8mm."
     )
+
+
+def _without_wheel(board: Board) -> str:
+    return NO_WHEEL if str(board.facts.get("machine", "")).startswith(("armv6", "armv7")) else ""
 
 
 def _caps(board: Board, *, signed: bool, reduced: bool, expects: str) -> Caps:

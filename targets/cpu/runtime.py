@@ -45,7 +45,8 @@ OPTIMIZATIONS = ("all", "basic", "none")
 class OrtRunner:
     """An ONNX file in onnxruntime's CPU provider.
 
-    `optimized_path` saves the graph that onnxruntime really runs; `optimization` is all, basic or none.
+    `optimized_path` saves the graph that onnxruntime really runs; `optimization` is all, basic or none, and
+    `without` names passes of its optimizer that are left out.
     `flush_to_zero` treats denormals as zero; onnxruntime applies it to the calling thread for the first
     session of a process only, so a process must not mix both. `load_seconds` is how long loading took.
     BadInput where the file is broken or an operator has no kernel.
@@ -60,10 +61,13 @@ class OrtRunner:
         profile: bool = False,
         optimization: str = "all",
         flush_to_zero: bool = False,
+        without: tuple[str, ...] = (),
     ) -> None:
         self.path, self.threads = Path(path), threads
         self._folder = tempfile.TemporaryDirectory(prefix="edgekit-profile-") if profile else None
         options = _options(threads, optimization, flush_to_zero)
+        if without:
+            options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(without))
         if optimized_path is not None:
             options.optimized_model_filepath = str(optimized_path)
         if self._folder is not None:
@@ -113,7 +117,7 @@ class OrtRunner:
         for _ in range(repeats + 3):
             profiled.run(feeds)
         rows = _node_times(profiled._trace(), skip=3)
-        layers = _layers(self.path, [name for name, _, _ in rows])
+        layers = source_layers(self.path, [name for name, _, _ in rows])
         return operator_times((name, layers.get(name, ""), operator, time) for name, operator, time in rows)
 
     def _trace(self) -> list[dict[str, Any]]:
@@ -225,7 +229,7 @@ def _middle(values: list[float]) -> list[float]:
     return ordered[quarter : len(ordered) - quarter]
 
 
-def _layers(path: Path, nodes: list[str]) -> dict[str, str]:
+def source_layers(path: Path, nodes: list[str]) -> dict[str, str]:
     """The source layer of each node, where the package onnx is there (a board does not need it)."""
     try:
         from targets.cpu.nodes import layers_of

@@ -47,11 +47,24 @@ class FpgaTarget:
 
         return to_onnx(model, dict(example), output_names=outputs)
 
-    def check(self, board: Board, aims: Aims) -> None:
-        """BadInput where neither a frame rate nor a folding is asked for."""
+    def check(self, board: Board, aims: Aims, graph: Any) -> None:
+        """BadInput where neither a frame rate nor a folding is asked for, or the graph makes no build folder."""
         from targets.fpga.folder import check
 
-        check(board, aims)
+        check(board, aims, graph)
+
+    def choose(
+        self,
+        folder: Path,
+        networks: Mapping[str, Callable[[], Any]],
+        board: Board,
+        aims: Aims,
+        say: Callable[[str], None],
+    ) -> dict[str, Any]:
+        """The first of several untrained networks that FINN's estimates find within the aims."""
+        from targets.fpga.widths import choose
+
+        return choose(folder, networks, board, aims, say)
 
     def accompany(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from targets.fpga.finn.budget import Budget
 from targets.fpga.finn.build import Device, write_build
 from targets.fpga.finn.environment import FINN
 from targets.fpga.finn.estimate import estimate
-from targets.fpga.finn.integer_input import IntegerInput, integer_input
+from targets.fpga.finn.integer_input import QUANTIZERS, IntegerInput, integer_input
 from targets.fpga.finn.report import read_report
 from targets.fpga.finn.search import FIRST, search
 from targets.fpga.hls4ml.check import check as check_by_hls4ml
@@ -26,8 +27,11 @@ INTEGERS = "model_integers.onnx"
 INPUT = "input.json"
 
 
-def check(board: Board, aims: Aims) -> None:
-    """BadInput where nothing says how fast the accelerator is to be: FINN would take one product at a time."""
+def check(board: Board, aims: Aims, graph: onnx.ModelProto) -> None:
+    """BadInput where nothing says how fast the accelerator is to be, or where `accompany` could write no build folder.
+
+    Without a rate or a folding FINN would take one product at a time.
+    """
     if aims.fps is None and aims.folding is None and not aims.limits:
         raise BadInput(
             f"{board.name}: neither a frame rate nor a folding is asked for, and FINN would compute one product at a "
@@ -35,6 +39,11 @@ def check(board: Board, aims: Aims) -> None:
         )
     if aims.folding is not None and not aims.folding.is_file():
         raise BadInput(f"folding: there is no file '{aims.folding}'. Check the path.")
+    if not _quantized(graph):
+        return
+    with tempfile.TemporaryDirectory(prefix="edgekit-dry-") as folder:
+        write(integer_input(graph).model, Path(folder) / INTEGERS)
+        write_build(Path(folder), Path(folder) / INTEGERS, Device.of(board), target_fps=FIRST)
 
 
 def accompany(
@@ -48,10 +57,9 @@ def accompany(
 
     Its input is the integers of the network's input quantizer; input.json says how the host makes them.
     """
-    check(board, aims)
     model = onnx.load(folder / "model.onnx")
-    if not any(node.op_type in ("Quant", "BipolarQuant") for node in model.graph.node):
-        return  # nothing was quantized: there is no accelerator to build
+    if not _quantized(model):
+        return  # there is no accelerator to build
     given = integer_input(model)
     write(given.model, folder / INTEGERS)
     name, device = model.graph.input[0].name, Device.of(board)
@@ -69,14 +77,19 @@ def accompany(
     if finn is None:
         say(f"not estimated: {FINN.probe()}. Run: {FINN.command} ({FINN.size})")
         return
-    if aims.limits:
+    if aims.fps is None and not aims.limits:
+        estimate(build, finn=finn, say=say)
+    else:
         found = search(build_of, board, Budget(aims.fps, **aims.limits), finn=finn, say=say)
         say(found.missed or f"folded for {found.best.target_fps} frames per second, within the budget")
-    else:
-        for verified in estimate(build, finn=finn, say=say).checks:
-            say(verified.told())
-    text = json.dumps(read_report(build, board).to_json(), indent=1) + "\n"
-    (build / "report.json").write_text(text, encoding="utf-8")
+    report = read_report(build, board)
+    for verified in report.checks:
+        say(verified.told())
+    (build / "report.json").write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")
+
+
+def _quantized(model: onnx.ModelProto) -> bool:
+    return any(node.op_type in QUANTIZERS for node in model.graph.node)
 
 
 def _second_proof(path: Path, inputs: np.ndarray, say: Callable[[str], None]) -> None:
@@ -92,8 +105,9 @@ def _second_proof(path: Path, inputs: np.ndarray, say: Callable[[str], None]) ->
 def _input_json(name: str, given: IntegerInput) -> str:
     content = {
         "name": name,
-        "formula": "q = clip(round_half_even(x / scale), lowest, highest)",
+        "formula": given.formula,
         "scale": given.scale,
+        "offset": given.offset,
         "dtype": given.dtype,
         "lowest": given.lowest,
         "highest": given.highest,

@@ -10,11 +10,15 @@ from edgekit.target import Aims, Artefact, Audit, Board, Caps, Figure, Finding
 
 if TYPE_CHECKING:
     from edgekit.quant.quantization import Quantization
+    from targets.jetson.engine import EngineRunner
     from targets.jetson.runtime import StandInRunner
 
 
 class JetsonTarget:
-    """TensorRT on Jetson boards; off the board its parser and builder check, and onnxruntime stands in for it."""
+    """TensorRT on Jetson boards: its engines where it and a GPU are, else onnxruntime on the same file.
+
+    Off the board NVIDIA's parser and builder check what is written.
+    """
 
     name = "jetson"
     on_board = "run board/measure.py of the output folder on it, then edgekit profile DIR"
@@ -52,10 +56,12 @@ class JetsonTarget:
         aims: Aims,
         say: Callable[[str], None],
     ) -> None:
-        """Write what the board needs beside the artefact: its scripts, golden vectors, a half-precision file."""
-        from targets.jetson.folder import accompany
+        """Write what the board needs beside the artefact; on the board itself, measure its engines, too."""
+        from targets.jetson.folder import accompany, measure_here
 
         accompany(folder, graph, golden, caps=self.caps(board))
+        if self.is_here(board):
+            measure_here(folder, board, say)
 
     def figures(self, folder: Path, board: Board) -> tuple[Figure, ...]:
         """What the board measured, or that it has not."""
@@ -63,12 +69,23 @@ class JetsonTarget:
 
         return figures(folder, board)
 
+    def is_here(self, board: Board) -> bool:
+        """Whether this machine is that board, with its TensorRT and its GPU at hand."""
+        from targets.jetson.engine import Here, here
+
+        found = here()
+        return isinstance(found, Here) and found.is_board(board)
+
     def import_runtime(self) -> None:
         """Import what a runner needs."""
-        import onnxruntime  # noqa: F401
+        from targets.jetson.engine import Here, here
 
-    def runner(self, path: Path, *, threads: int = 1) -> StandInRunner:
-        """The file, loaded in the runtime that stands in for TensorRT."""
+        if not isinstance(here(), Here):
+            import onnxruntime  # noqa: F401
+
+    def runner(self, path: Path, *, threads: int = 1) -> EngineRunner | StandInRunner:
+        """The file as an engine where TensorRT and a GPU are, else in the runtime that stands in for it."""
+        from targets.jetson.engine import EngineRunner, Here, here
         from targets.jetson.runtime import StandInRunner
 
-        return StandInRunner(path, threads=threads)
+        return (EngineRunner if isinstance(here(), Here) else StandInRunner)(path, threads=threads)

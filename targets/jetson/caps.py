@@ -23,6 +23,8 @@ OPERATORS = frozenset(
 # The newest operator set that the parser of a TensorRT release reads (onnx-tensorrt, docs/operators.md of each).
 OPSETS = (((8, 4), 16), ((8, 5), 17), ((8, 6), 17), ((10, 0), 20), ((10, 9), 22), ((10, 13), 24))
 OLDEST = OPSETS[0][0]
+TYPED = (11, 0)
+PRECISION_KEY = "edgekit.precision"  # of a file's metadata: one with float32 may be for an fp16 engine
 EXPECTS = (
     "Not measured here: latency is read on the board (board/measure.py of the output folder). TensorRT runs int8 "
     "where its builder finds that faster, and fp16 is measured beside it."
@@ -60,3 +62,8 @@ def release_of(board: Board) -> tuple[int, int]:
             f"boards: {board.name}: the TensorRT version '{text}' is not like 10.3. Correct the board's file."
         )
     return int(parts[0]), int(parts[1])
+
+
+def is_typed(board: Board) -> bool:
+    """Whether the board's TensorRT computes in a file's own types alone, as 11 and later do."""
+    return release_of(board) >= TYPED

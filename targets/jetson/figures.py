@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekit.target import Board, Figure
-from targets.jetson.results import FILE, Engine, Results, read_results
+from targets.jetson.reading import read_results
+from targets.jetson.results import FILE, Engine, Results
 
 ABSENT = "run board/measure.py on the board, and copy measured.json back into this folder"
 TRANSFERS = (("to the GPU", "h2d_ms"), ("compute", "compute_ms"), ("from the GPU", "d2h_ms"))
@@ -14,14 +15,18 @@ TRANSFERS = (("to the GPU", "h2d_ms"), ("compute", "compute_ms"), ("from the GPU
 def figures(folder: Path, board: Board) -> tuple[Figure, ...]:
     """Median latency and throughput of each engine, the kept one's parts; BadInput where the file is broken."""
     if not (folder / FILE).is_file():
-        return tuple(
-            Figure(name, None, "", "not measured", ABSENT) for name in ("latency, int8", "latency, fp16")
-        )
+        return _none(("int8", "fp16"), ABSENT)
     results = read_results(folder, board=board)
+    if results.best is None:
+        return _none(tuple(results.engines) or ("int8", "fp16"), results.why_none)
     found = [figure for name, engine in results.engines.items() for figure in _engine(results, name, engine)]
     kept = [Figure(f"{what} ({results.kept})", getattr(results.best, part).p50, "ms", "measured", _by(results))
             for what, part in TRANSFERS]  # fmt: skip
     return (*found, *kept)
+
+
+def _none(names: tuple[str, ...], why: str) -> tuple[Figure, ...]:
+    return tuple(Figure(f"latency, {name}", None, "", "not measured", why) for name in names)
 
 
 def _engine(results: Results, name: str, engine: Engine) -> list[Figure]:
@@ -32,6 +37,10 @@ def _engine(results: Results, name: str, engine: Engine) -> list[Figure]:
     if engine.golden is not None and engine.golden.max_abs is not None:
         what = f"largest difference to here, {name}"
         found.append(Figure(what, engine.golden.max_abs, "", "measured", f"{engine.golden.n} golden samples"))
+    if engine.dla is not None:
+        fell = ", ".join(engine.dla.fell_back) or "nothing"
+        by = f"core {engine.dla.core}; fell back to the GPU: {fell}"
+        found.append(Figure(f"pieces on DLA, {name}", engine.dla.on_dla, "", "measured", by))
     return found
 
 

@@ -76,7 +76,7 @@ def _kind(graph: Graph, node: onnx.NodeProto) -> int:
     """The type of the integers: of the zero point, else of a stored tensor, else ONNX's default, uint8."""
     for name in (node.input[2] if len(node.input) > 2 else "", node.input[0]):
         item = graph.initializers.get(name)
-        if item is not None and item.data_type != TensorProto.FLOAT:
+        if item is not None and item.data_type not in (TensorProto.FLOAT, TensorProto.FLOAT16):
             return int(item.data_type)
     if node.op_type == "DequantizeLinear":
         maker = graph.producer.get(node.input[0])

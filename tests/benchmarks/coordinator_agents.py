@@ -92,7 +92,10 @@ def network() -> Any:
 
 
 def work(task: Work, barrier: Barrier, results: Connection) -> None:
-    """Segments in turns; [segments] of {side: (wall seconds, CPU seconds)} a round come out of `results`."""
+    """Segments in turns; [segments] of {side: (wall seconds, CPU seconds)} a round come out of `results`.
+
+    averaging: what an agent does in a round with messages that are there already; it is no communication.
+    """
     torch.set_num_threads(1)
     if task.cnn:
         objective, row = network()
@@ -103,7 +106,7 @@ def work(task: Work, barrier: Barrier, results: Connection) -> None:
     paho = PahoAgent(task.url, task.run, f"a{task.number}", hears)
     payload = bytes(4 * row.shape[1])
     chunks = [payload[at : at + task.chunk] for at in range(0, len(payload), task.chunk)]
-    exchange = Exchange(paho, chunks, hears)
+    exchange, average = Exchange(paho, chunks, hears), Averaging(task, objective, row)
     barrier.wait()
     engine.enter(1, Roster.of(task.agents), mail_ids(task), mail.numbers)
     done = []
@@ -111,6 +114,7 @@ def work(task: Work, barrier: Barrier, results: Connection) -> None:
         took = {}
         took["edgekit"] = _timed(task.rounds, barrier, engine.round)
         took["paho"] = _timed(task.rounds, barrier, exchange)
+        took["averaging"] = _timed(task.rounds, barrier, average)
         if task.cnn:
             took["gradient"] = _timed(task.rounds, barrier, lambda: _gradient(objective, row))
         done.append(took)
@@ -126,9 +130,13 @@ def mail_ids(task: Work) -> tuple[str, ...]:
     return tuple(f"a{number}" for number in range(task.agents))
 
 
-def _engine(task: Work, objective: Any, row: torch.Tensor) -> tuple[PeerEngine, Mail]:
+def _solo(task: Work, objective: Any, row: torch.Tensor) -> Solo:
     settings = Settings(optimizer=Sgd(lr=0.01), rounds=10**6, seed=0)
-    solo = Solo(DPSGD(), Ring(), objective, row, settings, Roster.of(task.agents), task.number)
+    return Solo(DPSGD(), Ring(), objective, row, settings, Roster.of(task.agents), task.number)
+
+
+def _engine(task: Work, objective: Any, row: torch.Tensor) -> tuple[PeerEngine, Mail]:
+    solo = _solo(task, objective, row)
     transport = MqttTransport(Address.parse(task.url), task.run, f"a{task.number}")
     mail = Mail(transport, task.run, None)
     mail.bound(2 * row.nbytes + 4096, task.agents)
@@ -164,6 +172,31 @@ class Exchange:
             self.agent.send(chunk)
         while any(self.came[name] < self.rounds * len(self.chunks) for name in self.hears):
             self.came[self.agent.receive()] += 1
+
+
+class Averaging:
+    """Rounds of one agent alone: it codes its row, and decodes and averages rows of its neighbours; no gradient."""
+
+    def __init__(self, task: Work, objective: Any, row: torch.Tensor) -> None:
+        still = Still(row.shape[1]) if not task.cnn else _without_gradients(objective)
+        self.solo = _solo(task, still, row.clone())
+        self.message = np.frombuffer(row.numpy().tobytes(), np.uint8).copy().data
+
+    def __call__(self) -> None:
+        """One round."""
+        stage = self.solo.round()
+        phase = next(stage)
+        try:
+            while True:
+                phase = stage.send(dict.fromkeys(phase.expected, self.message))
+        except StopIteration:
+            return
+
+
+def _without_gradients(objective: Any) -> Still:
+    still = Still(objective.layout.size)
+    still.layout = objective.layout
+    return still
 
 
 def _gradient(objective: Any, row: torch.Tensor) -> None:

@@ -95,7 +95,7 @@ def test_check_refuses_in_one_line(capsys, words):
 
 
 def test_profile_alone_and_interleaved(capsys, net):
-    rows = json.loads(run(capsys, "profile", net, net, "--seconds", "0.2", "--json")[1])
+    rows = json.loads(run(capsys, "profile", net, net, "--seconds", "0.2", "--json")[1])["files"]
     assert len(rows) == 2
     for row in rows:
         times = row["latency_ms"]
@@ -107,15 +107,15 @@ def test_profile_alone_and_interleaved(capsys, net):
 
 
 def test_profile_prints_layers(capsys, net):
-    code, out, _ = run(capsys, "profile", net, "--seconds", "0.1", "--operators", "--batch", "2")
+    code, out, _ = run(capsys, "profile", net, "--seconds", "0.1", "--layers", "--batch", "2")
     assert code == 0
     assert "branch.0" in out
     assert "energy: not measured" in out
 
 
 def test_feeds_fit_the_file():
-    from edgekit.cli.profile import random_feeds
     from edgekit.errors import BadInput
+    from edgekit.profile.feeds import random_feeds
     from edgekit.signature import Signature, TensorSpec
 
     signature = Signature((TensorSpec("a", "float32", ("N", 3)), TensorSpec("b", "int64", ("N",))), ())

@@ -14,9 +14,10 @@ from edgekit import subject
 from edgekit.change import Change, Cost
 from edgekit.errors import EdgekitError
 from edgekit.job import Data
-from edgekit.registry import datasets, models, transforms
+from edgekit.profile.metrics import Slot
+from edgekit.registry import datasets, models, slots, transforms
 from edgekit.target import find_target
-from edgekit.testing import check_dataset, check_model, check_target, check_transform
+from edgekit.testing import check_dataset, check_model, check_slot, check_target, check_transform
 from edgekit.transforms.base import Transform
 
 STEPS = {"prune": {"ratio": 0.5}, "finetune": {"epochs": 1}, "distil": {"epochs": 1}, "quantize": {}}
@@ -53,6 +54,11 @@ def test_a_built_in_data_set_holds(name: str):
     except EdgekitError as error:
         pytest.skip(str(error))
     assert failed(check_dataset(data)) == {}
+
+
+@pytest.mark.parametrize("name", slots.builtin())
+def test_a_built_in_metric_slot_holds(name: str):
+    assert failed(check_slot(slots.get(name))) == {}
 
 
 # what is broken is found
@@ -155,3 +161,26 @@ def test_a_broken_target_is_found():
             return Runner()
 
     assert set(failed(check_target(Doubled()))) == {"the runner agrees with the ONNX reference"}
+
+
+def test_a_slot_of_ones_own_holds():
+    def read(producer: str, content: Any) -> Any:
+        return watts.reading(content.get("watts"), method="largest second", source="watts", reason="no meter")
+
+    watts = Slot("peak_power", "W", "The largest mean power of any second.", "lower", "us, 2026", read)
+    found = check_slot(watts, {"profile": {"watts": 3.0}})
+    assert failed(found) == {}
+    assert found[-1].detail == "1 values of 10 readings"
+
+
+def test_a_broken_slot_is_found():
+    kind: Any = Slot
+    found = failed(check_slot(kind("Peak power", "", "power", "up", " ", lambda producer, content: 3.0)))
+    assert found == {
+        "has a name in lower_case": "'Peak power' is not such as peak_power",
+        "has a unit": "unit is empty",
+        "has a definition, in sentences": "'power' is no sentence",
+        "says which way is better": "better is 'up', not one of lower, higher, depends",
+        "has a source": "source is empty",
+        "says a method with a value, a reason without": "read gave a float for compress",
+    }

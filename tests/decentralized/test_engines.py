@@ -154,6 +154,19 @@ def test_the_clock_runs_with_gradients_and_messages():
     assert clock.seconds == pytest.approx(3 * (0.5 + 2 * 40 / 1e6))
 
 
+def test_the_clock_goes_on_among_others():
+    clock = VirtualClock(Links(bandwidth_mbps=8, latency_ms=0, seconds_per_gradient=0.5), np.ones(8))
+    made = Settings(optimizer=Sgd(lr=0.1))
+    engine = VectorEngine(DPSGD(), Ring(), least_squares(), random(8, 5), made, clock=clock)
+    engine.round()
+    clock.free[3] += 1.0  # the slowest of all, who leaves
+    for ids in ((0, 1, 2, 4), (0, 1, 2, 4, 6)):
+        engine.change_roster(Roster(ids))
+        engine.round()
+    assert engine.clock is engine.ledger.clock
+    assert engine.clock.free == pytest.approx(np.full(5, 3 * (0.5 + 2 * 40 / 1e6)))
+
+
 def test_local_steps_of_a_schedule():
     problem, models = least_squares(), random(8, 5)
     engine = run(DPSGD(order="adapt-then-combine"), problem, models, rounds=4, local_steps=3)

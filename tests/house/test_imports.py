@@ -148,6 +148,8 @@ def test_runtimes_bridge_wire_and_profile_never_import_torch():
         "targets.jetson",
         "targets.fpga",
         "edgekit.profile",
+        "edgekit.predict.build",
+        "edgekit.predict.predict",
     ],
 )
 def test_loading_it_loads_no_torch(start: str):

@@ -150,3 +150,17 @@ def test_a_budget_that_could_not_be_checked_counts_as_missed() -> None:
 )
 def test_figures_are_rounded_sensibly(shown: str, text: str) -> None:
     assert shown == text
+
+
+@pytest.mark.parametrize(
+    ("value", "ends", "said"),
+    [
+        (1.5, [1.4, 1.6], ", 1.50x less energy (95 % 1.40-1.60)."),
+        (0.5, [0.4, 0.8], ", 2.0x more energy (95 % 1.25-2.5)."),
+        (1.0, [0.9, 1.1], ", as much energy within the noise (ratio 95 % 0.90-1.10)."),
+    ],
+)
+def test_energy_that_was_measured_ends_the_sentence(value, ends, said):
+    report = content()
+    report["ratio"]["energy"] = {"value": value, "ci95": ends, "differs": True}
+    assert verdict(report).endswith(said)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,25 +43,36 @@ class Trial:
     excess: dict[str, str]
     folder: Path
 
+    def figures(self) -> dict[str, float | None]:
+        """Frames per second and resources by name, as estimated."""
+        resources = {name: figure.estimated for name, figure in self.report.resources.items()}
+        return {"fps": self.report.fps.estimated, **resources}
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON types, the report in short."""
-        resources = {name: figure.estimated for name, figure in self.report.resources.items()}
         return {
             "bits": self.bits,
             "target_fps": self.target_fps,
-            "fps": self.report.fps.estimated,
-            **resources,
+            **self.figures(),
             "excess": self.excess,
         }
 
 
 @dataclass(frozen=True)
 class Search:
-    """All that was tried, and the best: within the budget if any is, else the nearest. `missed` says what lacks."""
+    """All that was tried, and the best: within the budget if any is, else the nearest. `missed` says what lacks.
+
+    `failed` {bits: FINN's reason} are those that could not be estimated.
+    """
 
     budget: Budget
     best: Trial
     trials: tuple[Trial, ...]
+    failed: Mapping[Any, str] = field(default_factory=dict)
+
+    def nearest(self, bits: Any) -> Trial | None:
+        """The best folding of a width, None where none was estimated."""
+        return min((trial for trial in self.trials if trial.bits == bits), key=_badness, default=None)
 
     @property
     def missed(self) -> str:
@@ -75,6 +86,7 @@ class Search:
             "budget": asdict(self.budget),
             "best": self.best.to_json(),
             "trials": [trial.to_json() for trial in self.trials],
+            "failed": dict(self.failed),
             "missed": self.missed,
         }
 
@@ -92,25 +104,26 @@ def search(
 
     `build_of(bits, target_fps)` writes a build folder (build.write_build), a folder of its own for each bits.
     Without a budget for resources the board's own are the limit. Errors of single widths are told and passed
-    over; the last is raised where none could be estimated.
+    over; the first is raised where none could be estimated.
     """
     budget = budget.within(board)
     trials: list[Trial] = []
-    failed: EdgekitError | None = None
+    failed: dict[Any, EdgekitError] = {}
     for width in bits:
         try:
             found = _one_width(build_of, width, board, budget, finn, say)
         except EdgekitError as error:
-            failed = error
+            failed[width] = error
             say(f"search: {width}: {error}")
             continue
         trials += found
         if not min(found, key=_badness).excess:
             break
     if not trials:
-        raise failed or BadInput("search: no bit width was given. Give at least one.")
+        nothing = BadInput("search: no bit width was given. Give at least one.")
+        raise next(iter(failed.values()), nothing)
     best = _kept(min(trials, key=_badness))
-    return Search(budget, best, tuple(trials))
+    return Search(budget, best, tuple(trials), {width: str(error) for width, error in failed.items()})
 
 
 def _one_width(
@@ -172,7 +185,7 @@ def _trial(
     trial = Trial(width, rate, report, budget.excess(report), done.folder)
     used = ", ".join(f"{figure.estimated:,.0f} {name}" for name, figure in report.resources.items())
     verdict = f"misses {' and '.join(trial.excess)}" if trial.excess else "fits"
-    which = "" if width is None else f"{width} bits, "
+    which = "" if width is None else f"{width}, "
     say(f"search: {which}{rate:,} fps asked: {report.fps.estimated:,.0f} fps, {used}: {verdict}")
     return trial
 

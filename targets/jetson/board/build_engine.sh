@@ -6,7 +6,8 @@
 #
 # Writes engines/PRECISION.engine and trtexec's own reports beside it: .txt, .times.json, .profile.json, .layers.json.
 # TRTEXEC=PATH names the program, WORKSPACE=MIB limits the builder's memory, RUN_SECONDS=N sets the time of a
-# measurement (3), SHAPES=input:1x3x224x224 gives the shapes of a model that leaves them free.
+# measurement (3), DLA=0 names a core of the deep learning accelerator (the GPU takes what it does not; both are listed
+# in the .txt as [DlaLayer] and [GpuLayer]), SHAPES=input:1x3x224x224 gives the shapes of a model that leaves them free.
 set -eu
 
 say() { printf '%s\n' "build_engine: $*"; }
@@ -45,6 +46,9 @@ help=$("$trtexec" --help 2>&1) || true
 # Whether this version of trtexec lists an option.
 has() { printf '%s\n' "$help" | grep -q -E "^ *$1([= ]|\$)"; }
 
+if [ -n "${DLA:-}" ] && ! has --useDLACore; then
+    stop "DLA=$DLA: this TensorRT does not use DLA. Run without it: on the GPU."
+fi
 has --onnx || stop "$trtexec lists no option --onnx. Reinstall JetPack's TensorRT."
 
 # The ONNX file of a precision. TensorRT 11 takes precision from the file alone.
@@ -82,6 +86,7 @@ build() {
     if [ -n "${SHAPES:-}" ]; then
         set -- "$@" "--minShapes=$SHAPES" "--optShapes=$SHAPES" "--maxShapes=$SHAPES"
     fi
+    if [ -n "${DLA:-}" ]; then set -- "$@" "--useDLACore=$DLA" --allowGPUFallback; fi
     say "$precision: building from $model; a small board takes minutes"
     if ! "$trtexec" "$@" >"engines/$precision.txt" 2>&1 || [ ! -s "$partial" ]; then
         stop "$model: the $precision engine cannot be built: $(grep -F '[E]' "engines/$precision.txt" | tail -n 1). All of it is in engines/$precision.txt."
@@ -101,11 +106,13 @@ measure() {
         set -- "$@" --useSpinWait --separateProfileRun
     fi
     if [ -n "${SHAPES:-}" ]; then set -- "$@" "--shapes=$SHAPES"; fi
+    if [ -n "${DLA:-}" ]; then set -- "$@" "--useDLACore=$DLA"; fi
     if ! "$trtexec" "$@" >>"engines/$precision.txt" 2>&1; then
         stop "engines/$precision.engine: it cannot be timed: $(grep -F '[E]' "engines/$precision.txt" | tail -n 1). All of it is in engines/$precision.txt."
     fi
     say "$precision:"
     grep -E 'Throughput: |Latency: min|GPU Compute Time: min' "engines/$precision.txt" | sed 's/^.*\[I\] /    /'
+    if [ -n "${DLA:-}" ]; then grep -F '[GpuLayer]' "engines/$precision.txt" | sed 's/^.*\[GpuLayer\]/    on the GPU:/' || true; fi
 }
 
 [ $# -gt 0 ] || set -- fp16 int8

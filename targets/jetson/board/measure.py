@@ -4,6 +4,7 @@
     python3 board/measure.py                       in the folder that edgekit wrote; writes measured.json
     python3 board/measure.py --precisions int8     fp16 is measured beside int8 all the same
     python3 board/measure.py --trtexec             by the program trtexec, without Python's tensorrt
+    python3 board/measure.py --dla 0               on a core of the deep learning accelerator, the rest on the GPU
 
 Needs Python 3.8 and the module `tensorrt` or the program `trtexec`, both of which JetPack has; no numpy, no edgekit.
 The folder has model.onnx (int8 Q/DQ pairs), model_float.onnx, for TensorRT 11 also model_fp16.onnx (its types are
@@ -134,6 +135,15 @@ def has_pairs(path: Path) -> bool:
         return False
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return data.find(b"QuantizeLinear") >= 0
+
+
+def has_halves(path: Path) -> bool:
+    """Whether a constant of an ONNX file is in float16; not where the file is none."""
+    try:
+        parts = list(fields(inner(path.read_bytes(), 7)))
+        return any(field == 5 and ONNX_TYPES.get(number(part, 2)) == "float16" for field, part in parts)
+    except (LookupError, ValueError, TypeError):
+        return False
 
 
 # --------------------------------------------------------------------------------------------------------- models
@@ -659,8 +669,8 @@ class Unloadable(Stop):
 class Store:
     """Engines kept beside the model, each with the key that it was built for."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "engines"
+    def __init__(self, folder: Path, prefix: str = "") -> None:
+        self.folder, self.prefix = folder / "engines", prefix
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -678,7 +688,11 @@ class Store:
 
     def engine(self, precision: str) -> Path:
         """Where an engine lies."""
-        return self.folder / f"{precision}.engine"
+        return self.folder / f"{self.prefix}{precision}.engine"
+
+    def card(self, precision: str) -> Path:
+        """Where it is written what an engine was built for."""
+        return self.folder / f"{self.prefix}{precision}.json"
 
     def timing(self, key: Mapping[str, Any]) -> Path:
         """The timing cache of this TensorRT, GPU and system; it serves every model."""
@@ -687,7 +701,7 @@ class Store:
 
     def cached(self, precision: str, key: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
         """The card of an engine of this key, or why there is none."""
-        engine, card = self.engine(precision), read_json(self.folder / f"{precision}.json")
+        engine, card = self.engine(precision), read_json(self.card(precision))
         if not engine.is_file():
             return None, ""
         if not is_card(card):
@@ -706,14 +720,16 @@ class Store:
     ) -> dict[str, Any]:
         """Build an engine and its card; a kill on the way leaves what was there before."""
         engine, timing, start = self.engine(plan.precision), self.timing(key), time.monotonic()
-        write_whole(engine, lambda path: tool.build(plan, path, timing, options))
+        told: dict[str, Any] = {}
+        write_whole(engine, lambda path: told.update(log=tool.build(plan, path, timing, options)))
         card = {
             "key": key,
             "engine_sha256": sha256_of(engine),
             "build_seconds": round(time.monotonic() - start, 3),
             "built_with": tool.name,
+            "dla": None if options.dla is None else dla_layers(told["log"], options.dla),
         }
-        write_json(self.folder / f"{plan.precision}.json", card)
+        write_json(self.card(plan.precision), card)
         return card
 
 
@@ -767,6 +783,34 @@ def why_failed(where: str, log: str, *, what: str) -> Stop:
             "run again."
         )
     return Stop(f"{where}: {what}: {last}. Run with TensorRT's own trtexec --verbose for more.")
+
+
+# ------------------------------------------------------------------------------- the deep learning accelerator (DLA)
+
+PLACED = re.compile(r"\[(Dla|Gpu)Layer\] *(.+)")
+
+
+def dla_layers(log: str, core: int) -> dict[str, Any]:
+    """The `dla` field: how many pieces of the network run on the core, and the layers that fell back to the GPU."""
+    found = PLACED.findall(log)
+    on_gpu = [name.strip() for place, name in found if place == "Gpu"]
+    return {"core": core, "on_dla": len(found) - len(on_gpu), "fell_back": on_gpu}
+
+
+def check_dla(core: int, count: int) -> None:
+    """Stop where there is no such core."""
+    if core < count:
+        return
+    has = f"has the DLA cores 0 to {count - 1}" if count else "has no DLA, or this TensorRT does not use it"
+    raise Stop(
+        f"--dla {core}: this board {has}. Run {'with one of them' if count else 'without --dla: on the GPU'}."
+    )
+
+
+def check_dla_precision(precision: str) -> None:
+    """Lacking where DLA does not compute in it."""
+    if precision == "fp32":
+        raise Lacking("DLA computes in fp16 and int8 alone")
 
 
 # ------------------------------------------------------------------------------------------------------ statistics
@@ -894,16 +938,19 @@ def loads(text: str) -> Any:
 
 
 def make_log(trt: Any) -> Any:
-    """A logger that keeps errors; TensorRT takes one for the whole process."""
+    """A logger that keeps errors, and where layers were placed; TensorRT takes one for the whole process."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.lines: collections.deque[str] = collections.deque(maxlen=200)
+            self.placed: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
             if str(severity).split(".")[-1] in ("INTERNAL_ERROR", "ERROR"):
                 self.lines.append(message)
+            elif PLACED.search(message):
+                self.placed.append(message)
 
         def text(self) -> str:
             return "\n".join(self.lines)
@@ -960,6 +1007,9 @@ def configure(trt: Any, builder: Any, network: Any, precision: str, options: arg
             config.set_flag(getattr(trt.BuilderFlag, flag))
     if hasattr(trt, "ProfilingVerbosity"):
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if options.dla is not None:
+        config.default_device_type, config.DLA_core = trt.DeviceType.DLA, options.dla
+        config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
     if not hasattr(config, "set_memory_pool_limit"):
         config.max_workspace_size = (options.workspace or OLD_WORKSPACE) << 20
     elif options.workspace:
@@ -1016,10 +1066,14 @@ class Tensorrt:
         self.version = ".".join(str(trt.__version__).split(".")[:3])
         self.typed = not hasattr(trt.BuilderFlag, "FP16")
 
-    def build(self, plan: Plan, engine: Path, timing: Path, options: argparse.Namespace) -> None:
-        """Build a plan's engine into a file."""
+    def build(self, plan: Plan, engine: Path, timing: Path, options: argparse.Namespace) -> str:
+        """Build a plan's engine into a file; where TensorRT said that its layers run."""
         self.log.lines.clear()
+        self.log.placed.clear()
         builder = self.builder(plan)
+        if options.dla is not None:
+            check_dla(options.dla, getattr(builder, "num_DLA_cores", 0))
+            check_dla_precision(plan.precision)
         if plan.precision == "int8" and not getattr(builder, "platform_has_fast_int8", True):
             raise Lacking("this GPU has no fast INT8")
         network, parser = parse(self.trt, self.log, builder, plan.onnx)
@@ -1033,6 +1087,7 @@ class Tensorrt:
             )
         write_buffer(engine, data)
         keep_timing_cache(config, timing)
+        return "\n".join(self.log.placed)
 
     def builder(self, plan: Plan) -> Any:
         """TensorRT's builder; it needs the GPU."""
@@ -1046,18 +1101,30 @@ class Tensorrt:
         self, plan: Plan, engine: Path, golden: Mapping[str, Array], options: argparse.Namespace
     ) -> tuple[dict[str, Any], str]:
         """The figures of an engine, and why the golden vectors were not compared."""
-        self.log.lines.clear()
         start = time.monotonic()
+        session = self.load(engine, options)
+        try:
+            return self.run(session, golden, options, round(time.monotonic() - start, 6))
+        finally:
+            session.close()
+
+    def load(self, engine: Path, options: argparse.Namespace) -> Session:
+        """An engine with its buffers, ready to run; to be closed."""
+        self.log.lines.clear()
         runtime = self.trt.Runtime(self.log)
+        if options.dla is not None:
+            runtime.DLA_core = options.dla
         loaded = runtime.deserialize_cuda_engine(engine.read_bytes())
         if loaded is None:
             raise why_failed(str(engine), self.log.text() or "please rebuild", what="it cannot be loaded")
         session = Session(self.trt, self.cuda, self.log, loaded, str(engine))
+        session.runtime = runtime
         try:
             session.open(options.batch)
-            return self.run(session, golden, options, round(time.monotonic() - start, 6))
-        finally:
+        except BaseException:
             session.close()
+            raise
+        return session
 
     def run(
         self, session: Session, golden: Mapping[str, Array], options: argparse.Namespace, load_seconds: float
@@ -1107,6 +1174,7 @@ class Session:
         if self.context is None:
             raise why_failed(where, log.text() or "out of memory", what="its memory cannot be had")
         self.named = hasattr(engine, "num_io_tensors") and hasattr(self.context, "execute_async_v3")
+        self.runtime: Any = None  # it has to outlive the engine
         self.held: list[tuple[str, int]] = []
         self.tensors: list[Tensor] = []
         self.bindings: list[int] = []
@@ -1262,7 +1330,9 @@ class Session:
 
     def close(self) -> None:
         """Give memory, events and stream back."""
-        self.context = self.engine = None
+        self.context = None
+        self.engine = None
+        self.runtime = None
         while self.held:
             end, pointer = self.held.pop()
             getattr(self.cuda.library, end)(pointer)
@@ -1326,7 +1396,13 @@ def trtexec_version(text: str) -> str:
 
 
 def build_command(
-    program: str, flags: frozenset[str], plan: Plan, engine: Path, timing: Path, shapes: str, workspace: int
+    program: str,
+    flags: frozenset[str],
+    plan: Plan,
+    engine: Path,
+    timing: Path,
+    shapes: str,
+    options: argparse.Namespace,
 ) -> list[str]:
     """trtexec's command that builds an engine and stops, with the options that this version has."""
     command = [program, f"--onnx={plan.onnx}", f"--saveEngine={engine}", f"--timingCacheFile={timing}"]
@@ -1339,17 +1415,21 @@ def build_command(
     elif "--stronglyTyped" in flags:
         command.append("--stronglyTyped")
     if "--memPoolSize" not in flags:
-        command.append(f"--workspace={workspace or OLD_WORKSPACE}")
-    elif workspace:
-        command.append(f"--memPoolSize=workspace:{workspace}")
+        command.append(f"--workspace={options.workspace or OLD_WORKSPACE}")
+    elif options.workspace:
+        command.append(f"--memPoolSize=workspace:{options.workspace}")
     if shapes:
         command += [f"--{which}Shapes={shapes}" for which in ("min", "opt", "max")]
+    if options.dla is not None:
+        command += [f"--useDLACore={options.dla}", "--allowGPUFallback"]
     return command
 
 
-def run_command(program: str, flags: frozenset[str], engine: Path, shapes: str, *extra: str) -> list[str]:
+def run_command(program: str, flags: frozenset[str], engine: Path, shapes: str, dla: int | None) -> list[str]:
     """trtexec's command that runs an engine with copies in and out, spinning, without CUDA graphs, in any version."""
-    command = [program, f"--loadEngine={engine}", *extra]
+    command = [program, f"--loadEngine={engine}"]
+    if dla is not None:
+        command.append(f"--useDLACore={dla}")
     if shapes:
         command.append(f"--shapes={shapes}")
     newer = "--noSpinWait" in flags  # 11 spins, leaves copies out and uses graphs unless told otherwise
@@ -1387,20 +1467,25 @@ class Trtexec:
         self.typed = "--fp16" not in self.flags
         self.seen: dict[str, Any] = {}
 
-    def build(self, plan: Plan, engine: Path, timing: Path, options: argparse.Namespace) -> None:
-        """Build a plan's engine into a file."""
+    def build(self, plan: Plan, engine: Path, timing: Path, options: argparse.Namespace) -> str:
+        """Build a plan's engine into a file; trtexec's log."""
         shapes = shapes_of(read_onnx_io(plan.onnx), options.batch)
+        if options.dla is not None:
+            check_dla(options.dla, sys.maxsize if "--useDLACore" in self.flags else 0)
+            check_dla_precision(plan.precision)
+        log = []
 
         def write(cache: Path) -> None:
             if timing.is_file():
                 shutil.copyfile(timing, cache)
-            command = build_command(self.program, self.flags, plan, engine, cache, shapes, options.workspace)
-            self.run(command, plan.onnx, f"the {plan.precision} engine cannot be built")
+            command = build_command(self.program, self.flags, plan, engine, cache, shapes, options)
+            log.append(self.run(command, plan.onnx, f"the {plan.precision} engine cannot be built"))
             cache.touch()
 
         write_whole(timing, write)
         if not engine.is_file():
             raise Stop(f"{plan.onnx}: {self.program} wrote no engine. Run it by hand to see why.")
+        return log[0]
 
     def measure(
         self, plan: Plan, engine: Path, golden: Mapping[str, Array], options: argparse.Namespace
@@ -1408,13 +1493,11 @@ class Trtexec:
         """The figures of an engine, and why the golden vectors were not compared."""
         io = read_onnx_io(plan.onnx)
         shapes, batch = shapes_of(io, options.batch), batch_of(io, options.batch)
+        command = run_command(self.program, self.flags, engine, shapes, options.dla)
         with tempfile.TemporaryDirectory(prefix="edgekit-") as name:
             work = Path(name)
-            difference, why = self.compare(engine, io, golden, shapes, batch, work)
-            command = run_command(
-                self.program, self.flags, engine, shapes, *timing_options(self.flags, options)
-            )
-            log = self.run(command, engine, "it cannot be timed", work)
+            difference, why = self.compare(engine, io, golden, command, batch, work)
+            log = self.run(command + timing_options(self.flags, options), engine, "it cannot be timed", work)
             return {
                 **trtexec_figures(work / "times.json", log, batch),
                 "load_seconds": None,
@@ -1426,7 +1509,7 @@ class Trtexec:
             }, why
 
     def compare(
-        self, engine: Path, io: Any, golden: Mapping[str, Array], shapes: str, batch: int, work: Path
+        self, engine: Path, io: Any, golden: Mapping[str, Array], command: list[str], batch: int, work: Path
     ) -> tuple[dict[str, Any] | None, str]:
         """How far the golden vectors' results are from those here; a process for every batch."""
         if not golden:
@@ -1435,7 +1518,7 @@ class Trtexec:
         for start in range(0, min(samples, batch * GOLDEN_PROCESSES), batch):
             part = (start, batch, min(batch, samples - start))
             try:
-                self.compare_from(engine, io, golden, shapes, part, work, difference)
+                self.compare_from(engine, io, golden, command, part, work, difference)
             except KeyError as error:
                 return None, f"the golden vectors or trtexec's outputs have no {error}"
             except (ValueError, TypeError) as error:
@@ -1447,7 +1530,7 @@ class Trtexec:
         engine: Path,
         io: Any,
         golden: Any,
-        shapes: str,
+        command: list[str],
         part: tuple[int, int, int],
         work: Path,
         difference: Any,
@@ -1460,9 +1543,7 @@ class Trtexec:
             (work / f"in{index}.bin").write_bytes(pack(code, golden[item["name"]].rows(start, batch)))
             words.append(f"{item['name']}:in{index}.bin")
         once = ["--warmUp=0", "--duration=0", "--iterations=1", "--exportOutput=out.json"]
-        command = run_command(
-            self.program, self.flags, engine, shapes, *once, f"--loadInputs={','.join(words)}"
-        )
+        command = [*command, *once, f"--loadInputs={','.join(words)}"]
         self.run(command, engine, "it does not run the golden vectors", work)
         found = {item["name"]: item["values"] for item in loads(text_of(work / "out.json"))}
         for item in io["outputs"]:
@@ -1647,6 +1728,12 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--workspace", type=whole_number, default=0, metavar="MIB", help="the builder's memory (default: all)"
     )
+    parser.add_argument(
+        "--dla",
+        type=dla_core,
+        metavar="CORE",
+        help="run on a core of the deep learning accelerator, and on the GPU what it does not take",
+    )
     parser.add_argument("--no-build", action="store_true", help="use the engines that are there, or stop")
     parser.add_argument(
         "--trtexec", nargs="?", const="trtexec", metavar="PATH", help="use the program, not the module"
@@ -1678,6 +1765,13 @@ def whole_number(text: str) -> int:
     """A whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' must be a whole number from 1")
+    return int(text)
+
+
+def dla_core(text: str) -> int:
+    """A whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' must be a core's number, from 0")
     return int(text)
 
 
@@ -1725,8 +1819,6 @@ def run(options: argparse.Namespace) -> list[str]:
     device["before"] = board_state(options.root)
     bench = Bench(tool, Store(folder), golden, device, options)
     engines, failures = bench.all(listed)
-    if not engines:
-        raise Stop("; ".join([*failures.values(), *bench.reasons.values()]))
     device.update({name: value for name, value in getattr(tool, "seen", {}).items() if not device.get(name)})
     device["after"] = board_state(options.root)
     reasons.update(failures)
@@ -1736,6 +1828,8 @@ def run(options: argparse.Namespace) -> list[str]:
     out = options.out or folder / "measured.json"
     write_json(out, content)
     summary(content, out)
+    if not engines:
+        return ["; ".join(dict.fromkeys([*failures.values(), *bench.reasons.values()]))]
     return [*failures.values(), *([] if content["kept"] else [content["kept_because"]])]
 
 
@@ -1755,6 +1849,8 @@ class Bench:
         for plan in listed:
             try:
                 engines[plan.precision] = self.obtain(plan)
+                if engines[plan.precision]["cached"]:
+                    say(f"{plan.precision}: the engine of this model and board is there")
             except Lacking as error:
                 self.reasons[plan.precision] = str(error)
             except Stop as error:
@@ -1773,8 +1869,6 @@ class Bench:
         cached = card is not None
         if card is None:
             card = self.build(plan, why)
-        else:
-            say(f"{plan.precision}: the engine of this model and board is there")
         return {
             "onnx": plan.onnx.name,
             "sha256": plan.sha256,
@@ -1783,6 +1877,7 @@ class Bench:
             "build_seconds": card["build_seconds"],
             "cached": cached,
             "rebuilt_because": why or None,
+            "dla": card.get("dla"),
         }
 
     def build(self, plan: Plan, why: str) -> dict[str, Any]:
@@ -1823,6 +1918,7 @@ class Bench:
             **{name: self.device[name] for name in BOARD_KEYS},
             "batch": self.options.batch,
             "workspace": self.options.workspace,
+            "dla": self.options.dla,
         }
 
 
@@ -1878,6 +1974,8 @@ def result(
 def keep(engines: Mapping[str, Any]) -> tuple[str | None, str]:
     """The precision with the shortest median latency among those with finite results, and why."""
     sound = {name: row for name, row in engines.items() if not row["golden"] or row["golden"]["finite"]}
+    if not engines:
+        return None, "no engine was built and run"
     if not sound:
         return (
             None,
@@ -1900,13 +1998,23 @@ def summary(content: Mapping[str, Any], out: Path) -> None:
             for field, word in (("h2d", "in"), ("compute", "compute"), ("d2h", "out"))
         ]
         golden = row["golden"]
-        check = f"; largest difference {golden['max_abs']} over {golden['n']} samples" if golden else ""
+        what = (
+            f"largest difference {golden['max_abs']}" if golden and golden["finite"] else "results not finite"
+        )
+        check = f"; {what} over {golden['n']} samples" if golden else ""
+        check += f"; {dla_words(row['dla'])}" if row["dla"] else ""
         rate = f"{row['throughput']:.1f} a second" if row["throughput"] else "throughput unknown"
         say(f"{name}: {row['latency_ms']['p50']:.4f} ms ({', '.join(parts)}), {rate}{check}")
-    say(f"kept: {content['kept']}, {content['kept_because']}")
+    say(f"kept: {content['kept'] or 'none'}, {content['kept_because']}")
     for name, reason in content["not_measured"].items():
         say(f"not measured: {name}: {reason}")
     say(f"written: {out}")
+
+
+def dla_words(dla: Mapping[str, Any]) -> str:
+    """What ran on DLA, and what did not."""
+    fell = f"; on the GPU: {', '.join(dla['fell_back'])}" if dla["fell_back"] else ", nothing on the GPU"
+    return f"{dla['on_dla']} pieces on DLA core {dla['core']}{fell}"
 
 
 if __name__ == "__main__":

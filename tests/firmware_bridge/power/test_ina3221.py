@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from firmware_bridge.power import Unavailable
+from edgekit.profile.energy import window_energy
+from edgekit.profile.sampler import Sampler
+from edgekit.profile.trace import Window
+from firmware_bridge.power import Unavailable, find_sensor
 from firmware_bridge.power.ina3221 import find
 from firmware_bridge.power.jetson_rails import TABLE
 
@@ -129,12 +134,65 @@ def test_the_driver_says_how_often_it_has_a_new_value(tree):
     assert find(tree({**ORIN_NANO, f"{folder}/update_interval": 0}))[0].period == 0.1
 
 
-def test_a_rail_that_is_not_in_the_table_is_named_and_not_added(tree):
-    more = hwmon([("VDD_CAMERA", 5000, 100)], address="1-0041", number=4)
-    (sensor,) = find(tree({**ORIN_NANO, **more}))
-    assert sensor.read().watts == pytest.approx(5.08 * 1.2)
-    assert "VDD_CAMERA is not in the table and not added" in sensor.note
+def first_file(root: Path, board: str) -> Path:
+    """A file that the board's total is read from."""
+    (sensor,) = find(root)
+    rail = sensor.total[0]
+    return rail.milliwatts or rail.milliamps
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_rail_that_is_not_in_the_table_is_named_not_added_and_can_be_said_to_count(tree, board: str):
+    files, watts = BOARDS[board]
+    old = any("ina3221x" in name for name in files)
+    more = (
+        iio([("VDD_CAMERA", 500)], address="9-0041")
+        if old
+        else hwmon([("VDD_CAMERA", 5000, 100)], address="9-0041", number=9)
+    )
+    root = tree({**files, **more})
+    (sensor,) = find(root)
+    assert sensor.read().watts == pytest.approx(watts)
     assert sensor.rails()["VDD_CAMERA"] == pytest.approx(0.5)
+    said = f"VDD_CAMERA is not in the table and not added (to add it, name the sensor '{sensor.name}+VDD_CAMERA')"
+    assert said in sensor.note
+    named = find_sensor(f"{sensor.name}+VDD_CAMERA", root)
+    assert named.read().watts == pytest.approx(watts + 0.5)
+    assert named.note == "rails as they were named"
+
+
+def test_a_named_rail_that_is_not_there_is_one_line(tree):
+    with pytest.raises(Unavailable, match=r"no rail 'VDD_SOK' is here\. Did you mean 'VDD_SOC'"):
+        find_sensor("ina3221 VDD_IN+VDD_SOK", tree(ORIN_NANO))
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_permission_denied_names_the_chmod(tree, refused, board: str):
+    root = tree(BOARDS[board][0])
+    file = first_file(root, board).relative_to(root)
+    out = refused(root, "ina3221", str(file))
+    assert out.count("\n") == 1
+    assert "may not be read by this user" in out
+    assert out.rstrip().endswith(f"{file}")
+    assert "sudo chmod a+r /" in out
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_sensor_that_vanishes_while_it_is_sampled_is_nan_and_lost(tree, board: str):
+    root = tree(BOARDS[board][0])
+    file = first_file(root, board)
+    with Sampler(find(root)[0], interval=0.01) as sampler:
+        time.sleep(0.25)
+        file.unlink()
+        time.sleep(0.25)
+    trace = sampler.trace()
+    assert "the sensor has vanished" in sampler.cost.failure
+    assert np.isfinite(trace.watts[:5]).all()
+    assert np.isnan(trace.watts[-5:]).all()
+    start, end = float(trace.times[0]), float(trace.times[-1])
+    seen = window_energy(trace, Window(start + 0.05, end))
+    assert seen.joules is None
+    assert "lost" in {flag.name for flag in seen.flags}
 
 
 def test_a_board_without_its_total_is_refused_with_what_is_there(tree):
@@ -149,8 +207,11 @@ def test_an_unknown_board_is_taken_by_its_input_rail_or_refused(tree, tmp_path: 
     assert find(root)[0].read().watts == 5.0
     assert "not in the table" in find(root)[0].note
     (root / f"{I2C}/ina3221/1-0040/hwmon/hwmon3/in1_label").write_text("VDD_Y\n")
-    with pytest.raises(Unavailable, match="none of VDD_Y, VDD_X is known as its input"):
+    with pytest.raises(
+        Unavailable, match=r"none of VDD_Y, VDD_X is known as its input\..*watch 'ina3221 VDD_Y"
+    ):
         find(root)
+    assert find_sensor("ina3221 VDD_Y", root).read().watts == 5.0
 
 
 def test_a_sensor_that_vanishes_says_so_in_one_line(tree):

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-
 import pytest
 
 from firmware_bridge.power import Unavailable
@@ -59,25 +52,10 @@ def test_none_is_one_line(tree):
         find(tree({f"{ZONES}/dtpm/name": "x"}))
 
 
-def test_permission_denied_names_the_udev_rule(tree):
+def test_permission_denied_names_the_udev_rule(tree, refused):
     """Read by a user who is not root, as on every machine since the side channel of 2020."""
-    root = tree(LAPTOP)
-    public = Path(tempfile.mkdtemp(prefix="edgekit-rapl-"))
-    try:
-        shutil.copytree(root, public / "root")
-        public.chmod(0o755)
-        (public / "root" / ZONES / "intel-rapl:0/energy_uj").chmod(0o400 if os.geteuid() == 0 else 0)
-        code = (
-            "import os, sys\nfrom pathlib import Path\nfrom firmware_bridge.power import catalog\n"
-            "if os.geteuid() == 0: os.seteuid(65534)\n"
-            "print(next(e.reason for e in catalog(Path(sys.argv[1])) if e.kind == 'rapl'))"
-        )
-        out = subprocess.run(
-            [sys.executable, "-c", code, str(public / "root")], capture_output=True, text=True, check=True
-        ).stdout
-    finally:
-        shutil.rmtree(public)
+    out = refused(tree(LAPTOP), "rapl", f"{ZONES}/intel-rapl:0/energy_uj")
     assert out.count("\n") == 1
-    assert "may not be read by this user" in out
-    assert "/etc/udev/rules.d/70-rapl.rules" in out
-    assert "udevadm trigger" in out
+    assert "intel-rapl:0/energy_uj may not be read by this user" in out
+    rule = """'ACTION=="add", SUBSYSTEM=="powercap", RUN+="/bin/chmod a+r /sys%p/energy_uj"'"""
+    assert f"echo {rule} | sudo tee /etc/udev/rules.d/70-rapl.rules; sudo udevadm trigger" in out

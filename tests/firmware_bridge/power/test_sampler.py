@@ -90,7 +90,10 @@ def test_a_sensor_that_vanishes_leaves_a_gap_and_its_line(tree):
     assert cost.failures > 10
     assert "the sensor has vanished" in cost.failure
     start = float(trace.times[0])
-    assert "outside" in {flag.name for flag in window_energy(trace, Window(start + 0.1, start + 0.9)).flags}
+    seen = window_energy(trace, Window(start + 0.1, start + 0.9))
+    assert seen.joules is None
+    assert {"outside", "lost"} <= {flag.name for flag in seen.flags}
+    assert np.isnan(trace.watts[-10:]).all()
 
 
 def test_a_slow_sensor_is_not_read_in_bursts():

@@ -49,9 +49,9 @@ def test_a_plan_is_plain_json_both_ways():
         ({"activations": 0}, "activations is 0"),
         ({"input": True}, "input is True"),
         ({"per_channel": 1}, "per_channel is 1. Write true or false"),
-        ({"layers": {"a": {"weigths": 2}}}, "plan: a: 'weigths' is unknown. Did you mean 'weights'"),
-        ({"layers": {"a": {"weights": 2.0}}}, "plan: a: weights is 2.0"),
-        ({"layers": {"a": 2}}, "plan: a is 2, not a mapping"),
+        ({"layers": {"a": {"weigths": 2}}}, "plan: layers: a: 'weigths' is unknown. Did you mean 'weights'"),
+        ({"layers": {"a": {"weights": 2.0}}}, "plan: layers: a: weights is 2.0"),
+        ({"layers": {"a": 2}}, "plan: layers: a is 2, not a mapping"),
         ({"first": 8}, "plan: first is 8, not a mapping"),
     ],
 )

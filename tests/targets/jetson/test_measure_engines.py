@@ -28,7 +28,7 @@ from fake_board import (
     save_root,
 )
 
-from targets.jetson.results import read_results
+from targets.jetson.reading import read_results
 
 PYTHONS = [sys.executable, pytest.param("3.8", id="python3.8")]
 
@@ -113,6 +113,7 @@ def test_results_that_are_not_finite_are_not_kept(board):
     done = board.run("--precisions", "fp16", FAKE_NAN="fp16")
     assert "not finite" in one_line(done)
     assert board.result()["kept"] is None
+    assert "every engine gave non-finite outputs" in read_results(board.folder).why_none
 
 
 def test_tensorrt_11_takes_fp16_from_the_file_alone(tmp_path):
@@ -387,6 +388,8 @@ def test_a_file_that_is_no_onnx(board):
 def test_what_goes_wrong_is_one_line(board, environment, words):
     line = one_line(board.run("--precisions", "fp16", **environment))
     assert all(word in line for word in words), line
+    if (board.folder / "measured.json").exists():  # it got as far as an engine
+        assert all(word in read_results(board.folder).why_none for word in words)
 
 
 def test_no_tensorrt_at_all(board):

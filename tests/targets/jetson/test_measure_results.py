@@ -12,7 +12,8 @@ import pytest
 from edgekit.errors import BadInput
 from edgekit.report.report import Measured
 from edgekit.target import Board
-from targets.jetson.results import LARGEST, read_results
+from targets.jetson.figures import figures
+from targets.jetson.reading import LARGEST, read_results
 
 BOARD = Board("jetson-orin-nano", "Orin Nano", "jetson", {"compute_capability": "8.7"})
 
@@ -58,6 +59,7 @@ def engine(model: bytes, name: str, p50: float) -> dict:
             {"name": "c", "type": "NoOp", "precision": "int8", "ms": None, "nodes": []},
         ],
         "golden": {"max_abs": 0.01, "n": 4, "top1": 1.0, "finite": True},
+        "dla": None,
     }
 
 
@@ -157,7 +159,8 @@ def change(path, value):
         ("device", [], "device is"),
         ("versions", {"tensorrt": 8}, "versions is"),
         ("measuring", {"batch": 0}, "measuring is .* a batch of 1 or more"),
-        ("engines", {}, "engines is"),
+        ("engines", [], "engines is"),
+        ("engines", {}, "kept is 'int8', not one of no engines"),
         ("engines", {"int4": {}}, "engines by precision"),
         ("kept", "fp32", "kept is 'fp32', not one of fp16, int8"),
         ("kept", None, "kept is None"),
@@ -242,3 +245,50 @@ def test_another_board_is_refused(content, read):
     assert read(content, board=BOARD).board is None
     content["device"]["compute_capability"] = None
     assert read(content, board=other).kept == "int8"
+
+
+def without_finite(content, *names):
+    for name in names:
+        content["engines"][name]["golden"] = {"max_abs": None, "n": 4, "top1": 0.0, "finite": False}
+    content["kept"], content["kept_because"] = None, "every engine gives results that are not finite."
+    return content
+
+
+def test_where_no_engine_is_finite_nothing_is_measured_and_each_says_why(content, read, tmp_path):
+    results = read(without_finite(content, "int8", "fp16"), board=BOARD)
+    assert results.to_json() == content
+    assert results.best is None
+    assert results.latency() is None
+    assert results.why_none.startswith("every engine gave non-finite outputs (")
+    assert results.why_none.count("4 golden samples") == 2
+    profile = results.profile()
+    assert profile.latency is None
+    assert profile.not_measured["latency_ms"] == profile.not_measured["throughput"] == results.why_none
+    assert results.profile("fp16").latency.p50 == 2.0
+    shown = figures(tmp_path, BOARD)
+    assert {figure.name for figure in shown} == {"latency, int8", "latency, fp16"}
+    assert {(figure.value, figure.how, figure.by) for figure in shown} == {
+        (None, "not measured", results.why_none)
+    }
+
+
+def test_one_engine_that_is_not_finite_and_one_that_failed(content, read):
+    del content["engines"]["fp16"]
+    content["not_measured"]["fp16"] = "model_float.onnx: the fp16 engine cannot be built: out of memory"
+    why = read(without_finite(content, "int8")).why_none
+    assert "non-finite outputs, or failed" in why
+    assert "out of memory" in why
+    assert "energy" not in why
+
+
+def test_where_every_engine_failed_each_says_why(content, read):
+    content |= {"engines": {}, "kept": None, "kept_because": "no engine was built and run"}
+    content["not_measured"] |= {"fp16": "out of memory", "int8": "this GPU has no fast INT8"}
+    results = read(content)
+    assert results.to_json() == content
+    assert results.why_none == "no engine was measured (fp16: out of memory; int8: this GPU has no fast INT8)"
+
+
+def test_none_kept_beside_a_sound_engine_is_refused(content, read):
+    with pytest.raises(BadInput, match="kept is None, not one of fp16, int8"):
+        read(without_finite(content, "int8"))

@@ -276,7 +276,7 @@ try:
     network, parser = measure.parse(trt, log, builder, Path(sys.argv[1]))
 except measure.Stop as error:
     sys.exit(str(error))
-config = measure.configure(trt, builder, network, "int8", Namespace(batch=2, workspace=64))
+config = measure.configure(trt, builder, network, "int8", Namespace(batch=2, workspace=64, dla=None))
 measure.use_timing_cache(config, Path(sys.argv[2]))
 config.num_compute_capabilities = 1
 config.set_compute_capability(trt.ComputeCapability.SM86, 0)

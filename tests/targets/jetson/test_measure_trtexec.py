@@ -13,7 +13,7 @@ import pytest
 from fake_board import BOARD, ERROR, VERSIONS, FakeBoard, old_python, one_line, save_golden, save_model
 
 from targets.jetson.board import measure
-from targets.jetson.results import read_results
+from targets.jetson.reading import read_results
 
 
 @pytest.fixture
@@ -144,7 +144,9 @@ def test_options_of_each_version(tmp_path):
 def test_a_trtexec_before_memory_pools_gets_a_workspace():
     flags = frozenset({"--onnx", "--fp16", "--int8", "--workspace", "--buildOnly"})
     plan = measure.Plan("int8", BOARD / "model.onnx", "0" * 64)
-    command = measure.build_command("trtexec", flags, plan, BOARD / "e", BOARD / "t", "", 0)
+    command = measure.build_command(
+        "trtexec", flags, plan, BOARD / "e", BOARD / "t", "", measure.arguments([])
+    )
     assert "--workspace=512" in command
     assert not [word for word in command if word.startswith("--memPoolSize")]
 

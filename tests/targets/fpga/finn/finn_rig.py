@@ -39,16 +39,18 @@ def dense(*, first: str = "Quant", add: bool = False, batch: int = 1, **quantize
         "step": np.float32(0.3),
     }
     domain = "qonnx.custom_op.general"
-    entry = (
-        helper.make_node(
+    entries = {
+        "Quant": helper.make_node(
             "Quant", ["flat", "scale", "zero", "bits"], ["q"], "input_quant", domain=domain, **settings
-        )
-        if first == "Quant"
-        else helper.make_node("Relu", ["flat"], ["q"], "relu")
-    )
+        ),
+        "BipolarQuant": helper.make_node(
+            "BipolarQuant", ["flat", "scale"], ["q"], "input_quant", domain=domain
+        ),
+        "Relu": helper.make_node("Relu", ["flat"], ["q"], "relu"),
+    }
     nodes = [
         helper.make_node("Flatten", ["x"], ["flat"], "flatten", axis=1),
-        entry,
+        entries[first],
         helper.make_node(
             "Quant", ["weight", "step", "nought", "four"], ["w"], "weights", domain=domain, **settings
         ),

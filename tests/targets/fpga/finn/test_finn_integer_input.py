@@ -51,6 +51,21 @@ def test_the_file_says_which_integers_it_takes():
     assert [node.op_type for node in found.model.graph.node][:2] == ["Flatten", "Mul"]
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+def test_a_bipolar_input_is_sent_as_bits(scale):
+    model = dense(first="BipolarQuant", scale=scale)
+    found = integer_input(model)
+    assert (found.dtype, found.bits, found.lowest, found.highest) == ("BINARY", 1, 0, 1)
+    assert [node.op_type for node in found.model.graph.node][:3] == ["Flatten", "Mul", "Add"]
+    x = np.array([[[-1.0, -0.0, 0.0], [1e-30, -1e-30, 7.0]]], np.float32)
+    bits = found.quantize(x)
+    assert bits.ravel().tolist() == [0, 1, 1, 1, 0, 1]
+    assert np.array_equal(
+        np.float32(found.scale) * bits + np.float32(found.offset), np.float32(scale) * np.sign(bits - 0.5)
+    )
+    assert np.array_equal(run(model, x), run(found.model, bits))
+
+
 def test_the_given_model_is_left_as_it_is():
     model = dense()
     before = model.SerializeToString(deterministic=True)
@@ -70,6 +85,7 @@ def test_pixels_divided_by_255_are_the_pixels():
         ({"zero": 3.0}, "has a zero point"),
         ({"scale": [0.1] * 6}, "has a scale a channel"),
         ({"rounding_mode": "FLOOR"}, "rounds by FLOOR"),
+        ({"first": "BipolarQuant", "scale": [0.1] * 6}, "has a scale a channel"),
         ({"first": "Relu"}, "is taken by Relu relu, not by one input quantizer"),
     ],
 )

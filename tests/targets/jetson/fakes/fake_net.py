@@ -1,7 +1,9 @@
 """What the fake TensorRT and the fake trtexec share: the network that a model's doc string tells, and its engine.
 
 Python 3.8 without numpy, as on a board. Settings come by environment: FAKE_TENSORRT (version), FAKE_GPU, FAKE_CC,
-FAKE_MS (milliseconds by precision), FAKE_NAN (a precision), FAKE_BUILD_SECONDS, FAKE_BUILD_ERROR ("int8:text").
+FAKE_MS (milliseconds by precision), FAKE_NAN (a precision), FAKE_BUILD_SECONDS, FAKE_BUILD_ERROR ("int8:text"),
+FAKE_DLA (how many cores of the accelerator). With FAKE_REAL=1 a file without such a doc string is a real network, which
+onnxruntime computes; then Python is the host's.
 """
 
 import json
@@ -29,9 +31,49 @@ def network(path):
     """The network that a model file's doc string tells."""
     with open(path, "rb") as file:
         found = re.search(rb'\{"fake": .*?\}\}', file.read(), re.DOTALL)
+    if found is None and os.environ.get("FAKE_REAL"):
+        return real_network(path)
     if found is None:
         raise ValueError("no ONNX file")
     return json.loads(found.group(0).decode())["fake"]
+
+
+def real_network(path):
+    """The network of a real file, which goes into the engine whole."""
+    import base64
+
+    import onnx
+
+    with open(path, "rb") as file:
+        data = file.read()
+    graph = onnx.load_from_string(data).graph
+    sides = [
+        [[v.name, [d.dim_value or -1 for d in v.type.tensor_type.shape.dim], "FLOAT"] for v in side]
+        for side in (graph.input, graph.output)
+    ]
+    layers = [node.name for node in graph.node if node.op_type in ("Conv", "Gemm", "Add")]
+    halves = any(item.data_type == onnx.TensorProto.FLOAT16 for item in graph.initializer)
+    net = {"refuse": None, "pairs": b"QuantizeLinear" in data, "halves": halves, "layers": layers}
+    return dict(net, inputs=sides[0], outputs=sides[1], model=base64.b64encode(data).decode())
+
+
+SESSIONS = {}
+
+
+def real_outputs(net, values):
+    """What the file's own arithmetic gives for one sample, node by node."""
+    import base64
+
+    import numpy
+    import onnxruntime
+
+    if net["model"] not in SESSIONS:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        SESSIONS[net["model"]] = onnxruntime.InferenceSession(base64.b64decode(net["model"]), options)
+    name, shape, _ = net["inputs"][0]
+    sample = numpy.asarray(values, numpy.float32).reshape([1, *shape[1:]])
+    return SESSIONS[net["model"]].run(None, {name: sample})[0].ravel().tolist()
 
 
 def precision(net, flags):
@@ -50,6 +92,28 @@ def build_error(net, flags):
     if MAJOR < 11 and net["pairs"] and "INT8" not in flags:
         return "Q/DQ layers need BuilderFlag::kINT8"
     return ""
+
+
+DLA_CORES = int(os.environ.get("FAKE_DLA", "0")) if MAJOR < 11 else 0
+
+
+def dla_error(core, flags):
+    """Why a build for a core of the accelerator fails; it computes in fp16 and int8, and needs leave to use the GPU."""
+    if core >= DLA_CORES:
+        return "Cannot create DLA engine, " + str(core) + " not available"
+    if not {"FP16", "INT8"} & set(flags):
+        return "Default DLA is enabled but layer stem is not supported on DLA: FP32"
+    if "GPU_FALLBACK" not in flags:
+        return "Default DLA is enabled but layer mean is not supported on DLA, falling back to GPU is not enabled"
+    return ""
+
+
+def dla_log(net):
+    """TensorRT's account of where layers run: pairs are not for the accelerator, nor is the mean."""
+    on_gpu = ["QUANTIZE: x.q", "CONVOLUTION: stem"] * bool(net["pairs"]) + ["REDUCE: mean"]
+    on_dla = [] if net["pairs"] else ["{ForeignNode[stem]}"]
+    rows = ["---------- Layers Running on DLA ----------"] + ["[DlaLayer] " + name for name in on_dla]
+    return rows + ["---------- Layers Running on GPU ----------"] + ["[GpuLayer] " + name for name in on_gpu]
 
 
 def engine_of(net, flags, detailed, shapes):
@@ -81,6 +145,8 @@ def outputs(engine, values, count):
     """y[k] = sum over i of x[i] ((i + k) mod 7 - 3) / n, and the precision's error, for one sample."""
     if os.environ.get("FAKE_NAN") == engine["precision"]:
         return [float("nan")] * count
+    if "model" in engine.get("net", {}):
+        return real_outputs(engine["net"], values)
     error = ERROR[engine["precision"]]
     size = len(values)
     return [sum(x * ((i + k) % 7 - 3) for i, x in enumerate(values)) / size + error for k in range(count)]

@@ -20,8 +20,10 @@ COMMON = "help onnx saveEngine loadEngine timingCacheFile profilingVerbosity mem
 COMMON += (
     " maxShapes warmUp duration iterations avgRuns exportTimes exportProfile exportLayerInfo exportOutput"
 )
-COMMON += " loadInputs noTF32 useDLACore percentile verbose separateProfileRun useSpinWait useCudaGraph noDataTransfers"
-OLDER = " fp16 int8 best calib precisionConstraints layerPrecisions layerOutputTypes"
+COMMON += " loadInputs noTF32 percentile verbose separateProfileRun useSpinWait useCudaGraph noDataTransfers"
+OLDER = (
+    " useDLACore allowGPUFallback fp16 int8 best calib precisionConstraints layerPrecisions layerOutputTypes"
+)
 OPTIONS = {
     "8.4": COMMON + OLDER + " workspace buildOnly batch maxBatch",
     "8.6": COMMON + OLDER + " workspace skipInference fp8 batch maxBatch builderOptimizationLevel",
@@ -94,13 +96,21 @@ def build(given):
     if os.environ.get("FAKE_TRTEXEC_KILL"):
         os.kill(os.getpid(), signal.SIGKILL)
     flags = [name.upper() for name in ("fp16", "int8") if name in given]
-    error = fake_net.build_error(net, flags)
+    core = given.get("useDLACore")
+    error = (
+        fake_net.dla_error(int(core), flags + ["GPU_FALLBACK"] * ("allowGPUFallback" in given))
+        if core
+        else ""
+    )
+    error = error or fake_net.build_error(net, flags)
     if error:
         os.unlink(given["saveEngine"])
         return fail(error)
     shapes = dict(parse_shapes(given.get("minShapes", "")))
     with open(given["saveEngine"], "wb") as file:
         file.write(fake_net.engine_of(net, flags, given.get("profilingVerbosity") == "detailed", shapes))
+    for line in fake_net.dla_log(net) if core else []:
+        say("[TRT] " + line)
     if "timingCacheFile" in given:
         with open(given["timingCacheFile"], "ab") as file:
             file.write(b"timing ")

@@ -4,7 +4,7 @@ Which names each version has was read from NVIDIA's own bindings (python/src of 
 tags 8.4.1, v8.6.1, v10.3.0 and v11.1). Unknown attributes cannot be set, as on pybind11 classes.
 """
 
-# ruff: noqa: B905, UP031  it runs on Python 3.8 too
+# ruff: noqa: B905, N815, UP031  it runs on Python 3.8 too
 import ctypes
 import json
 import os
@@ -22,7 +22,8 @@ BOUND = {"execute_async_v2", "set_binding_shape", "get_binding_shape", "num_bind
 BOUND |= {"get_binding_dtype", "binding_is_input", "max_workspace_size"}
 NEWER = {"node_name", "node_operator", "device_memory_size_v2"}
 OLDER = {"platform_has_fast_fp16", "platform_has_fast_int8", "device_memory_size"}
-ABSENT = {"8.4": NAMED | NEWER, "8.6": NEWER, "10.3": BOUND, "11.1": BOUND | OLDER}[ERA]
+DLA = {"num_DLA_cores", "DLA_core", "default_device_type"}  # not in 11.0 to 11.3
+ABSENT = {"8.4": NAMED | NEWER, "8.6": NEWER, "10.3": BOUND, "11.1": BOUND | OLDER | DLA}[ERA]
 
 COMMON_FLAGS = [
     "DEBUG",
@@ -79,6 +80,7 @@ DataType = enumeration(
 )
 ProfilingVerbosity = enumeration("ProfilingVerbosity", ["LAYER_NAMES_ONLY", "DETAILED", "NONE"])
 LayerInformationFormat = enumeration("LayerInformationFormat", ["ONELINE", "JSON"])
+DeviceType = enumeration("DeviceType", ["GPU", "DLA"])
 MemoryPoolType = enumeration("MemoryPoolType", ["WORKSPACE", "DLA_MANAGED_SRAM"])
 if ERA != "8.4":
     TensorIOMode = enumeration("TensorIOMode", ["NONE", "INPUT", "OUTPUT"])
@@ -146,6 +148,8 @@ class ITimingCache(Strict):
 class IBuilderConfig(Strict):
     profiling_verbosity = None
     max_workspace_size = 0
+    default_device_type = DeviceType.GPU
+    DLA_core = -1
 
     def __init__(self):
         self._flags, self._profiles, self._cache, self._pool = [], [], None, {}
@@ -203,6 +207,7 @@ class INetworkDefinition(Strict):
 @of_this_version
 class Builder(Strict):
     platform_has_fast_fp16 = True
+    num_DLA_cores = fake_net.DLA_CORES
     platform_has_fast_int8 = os.environ.get("FAKE_FAST_INT8", "1") == "1"
 
     def __init__(self, logger):
@@ -224,12 +229,16 @@ class Builder(Strict):
         )
         seen = len(config._cache._data) if config._cache else None
         note(build=flags, network=network._flags, timing=seen, workspace=pool)
-        error = fake_net.build_error(net, flags)
+        on_dla = getattr(config, "default_device_type", DeviceType.GPU) is DeviceType.DLA
+        error = fake_net.dla_error(config.DLA_core, flags) if on_dla else ""
+        error = error or fake_net.build_error(net, flags)
         if any(-1 in shape for _, shape, _ in net["inputs"]) and not config._profiles:
             error = "Network has dynamic or shape inputs, but no optimization profile has been defined."
         if error:
             self._logger.log(ILogger.Severity.ERROR, error)
             return None
+        for line in fake_net.dla_log(net) if on_dla else []:
+            self._logger.log(ILogger.Severity.INFO, line)
         if config._cache is not None:
             config._cache._data = b"timing " + __version__.encode() + b" of " + fake_net.GPU.encode()
         detailed = getattr(config.profiling_verbosity, "name", "") == "DETAILED"
@@ -283,12 +292,16 @@ class OnnxParser(Strict):
         return self._errors[index]
 
 
+@of_this_version
 class Runtime(Strict):
+    DLA_core = -1
+
     def __init__(self, logger):
         self._logger = logger_of(logger)
 
     def deserialize_cuda_engine(self, data):
         error = fake_net.load_error(data)
+        note(load=getattr(self, "DLA_core", None)) if os.environ.get("FAKE_DLA") else None
         if error:
             self._logger.log(ILogger.Severity.ERROR, error)
             return None

@@ -1,0 +1,1 @@
+"""Latency without the board at hand: kernels measured once on it, and a network's time as their sum."""
