@@ -22,7 +22,11 @@ SLOWEST = 10
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words that the verb takes."""
     parser.add_argument(
-        "paths", type=Path, nargs="*", metavar="DIR|FILE.onnx", help="ONNX files or output folders"
+        "paths",
+        type=Path,
+        nargs="*",
+        metavar="DIR|FILE.onnx",
+        help="ONNX files or output folders; with --build, their kernels are measured first",
     )
     parser.add_argument(
         "--table", type=Path, metavar="FILE", help="the table of kernels (default: this machine's)"
@@ -50,8 +54,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 where everything asked was predicted or built, 1 where a kernel is unknown to the table."""
-    if options.build == bool(options.paths):
-        raise BadInput("predict: name ONNX files, or build a table with --build, one of the two.")
+    if not options.build and not options.paths:
+        raise BadInput("predict: name an ONNX file, or build a table with --build.")
     if importlib.util.find_spec("onnx") is None:
         raise MissingDependency("onnx", "host", "reading and writing the graphs of kernels")
     return _build(options) if options.build else _predict(options)
@@ -68,6 +72,8 @@ def _build(options: argparse.Namespace) -> int:
         )
     if not 0 < options.minutes < 1e4:
         raise BadInput(f"--minutes: {options.minutes:g} is no time. Give minutes above 0.")
+    if options.threads < 1:
+        raise BadInput(f"--threads: {options.threads} runs nothing. Give at least 1.")
     path = options.out or default_path(options.board)
     made = build(
         path,
@@ -75,6 +81,7 @@ def _build(options: argparse.Namespace) -> int:
         minutes=options.minutes,
         threads=options.threads,
         seed=options.seed,
+        files=[artefact(file, verb="predict")[0] for file in options.paths],
         progress=make_progress(say_aside),
     )
     say(f"{path}: {len(made.samples)} kernels of {len(made.shapes)} families, {len(made.networks)} networks")
@@ -108,6 +115,8 @@ def _show(found: dict[str, Prediction], kernels: bool) -> None:
     for name, prediction in found.items():
         for kernel in prediction.unknown:
             say(f"{name}: not counted, unknown to the table: {kernel}")
+        if prediction.unknown:
+            say(f"{name}: add its kernels, on the board, with: edgekit predict --build {name}")
         if kernels:
             slow = sorted(prediction.kernels, key=lambda item: -(item.microseconds or 0))[:SLOWEST]
             table(["node", "kernel", "us"], [(k.node, k.kernel, k.microseconds) for k in slow], title=name)

@@ -16,11 +16,14 @@ import onnx
 from edgekit.predict.isolate import ONE, empty, feeds_of, isolated, named_inputs
 from edgekit.predict.kernel import Kernel, Tensor
 from edgekit.profile import clock as clocks
-from edgekit.profile.interleave import Call, Timing, interleave
+from edgekit.profile.interleave import Call, interleave
 from edgekit.profile.latency import caller
 
-SHARE: Final = 0.0  # percent; of the rounds, the one that other processes disturbed least
 ROUNDS: Final = 4
+SHORT, LONG = 0.04, 0.15  # seconds of a measurement
+CACHED: Final = (
+    2**20
+)  # bytes; more constants than these take many runs until they lie in the last cache again
 MOST_COPIES: Final = 256
 MOST_BYTES: Final = 32 * 2**20
 REFERENCE: Final = Kernel(
@@ -39,7 +42,7 @@ REFERENCE: Final = Kernel(
 
 @dataclass(frozen=True)
 class Sample:
-    """A kernel measured: seconds of one of `copies` with `footprint` bytes of constants, in reference units."""
+    """A kernel measured: the time of one of `copies`, which have `footprint` bytes of constants, in reference units."""
 
     kernel: Kernel
     copies: int
@@ -50,23 +53,27 @@ class Sample:
 class Bench:
     """Measures files and kernels of one target against the reference convolution (64 channels, 3x3, 16x16).
 
-    `unit` is the reference's time in seconds, the lowest seen; use `open_bench`. With one thread the clock is that
-    thread's own processor time, which is the latency of a core that does nothing else, so that other processes
-    spoil little; with several it is the wall's.
+    Use `open_bench`. With one thread the clock is that thread's own processor time, which is the latency on a core
+    that does nothing else, so that other processes spoil little; with several it is the wall's.
     """
 
     def __init__(self, target: Any, folder: Path, threads: int) -> None:
         self.target, self.folder, self.threads = target, folder, threads
         self._clock: clocks.Clock = time.thread_time_ns if threads == 1 else clocks.now
         self.reference = self._call(isolated(REFERENCE, 1), named_inputs(REFERENCE))
-        self.unit = float("inf")
+        self._units: list[float] = []
         self.idle = self.time(self._call(empty(), {"x": ONE}), seconds=0.3)
+
+    @property
+    def unit(self) -> float:
+        """Seconds of the reference, the median of all times that it took its turns."""
+        return float(np.median(self._units))
 
     def file(self, path: Path, feeds: Mapping[str, np.ndarray], *, seconds: float = 0.3) -> float:
         """A run of an ONNX file, in reference units."""
         return self.time(caller(self.target.runner(path, threads=self.threads), feeds), seconds=seconds)
 
-    def kernel(self, kernel: Kernel, *, length: float, seconds: float = 0.04, seed: int = 0) -> Sample:
+    def kernel(self, kernel: Kernel, *, length: float, seed: int = 0) -> Sample:
         """One kernel in a chain that takes about `length` seconds, at most 256 copies and 32 MiB of constants."""
         inputs = named_inputs(kernel)
         once = self._call(isolated(kernel, 1, seed=seed), inputs)
@@ -74,14 +81,12 @@ class Bench:
         most = min(MOST_COPIES, MOST_BYTES // max(kernel.weight_bytes, 1), length / alone)
         copies = max(1, int(most))
         call = self._call(isolated(kernel, copies, seed=seed), inputs) if copies > 1 else once
-        return self._sample(kernel, copies, call, seconds)
+        return self._sample(kernel, copies, call)
 
-    def again(self, sample: Sample, *, seconds: float = 0.08) -> Sample:
+    def again(self, sample: Sample) -> Sample:
         """The same measurement once more; the lesser of both, since what disturbs a run makes it longer."""
         call = self._call(isolated(sample.kernel, sample.copies), named_inputs(sample.kernel))
-        return min(
-            sample, self._sample(sample.kernel, sample.copies, call, seconds), key=lambda one: one.time
-        )
+        return min(sample, self._sample(sample.kernel, sample.copies, call), key=lambda one: one.time)
 
     def time(self, call: Call, *, seconds: float) -> float:
         """A call in reference units: the least of its rounds over that of the reference's."""
@@ -93,13 +98,14 @@ class Bench:
             share=5.0,
             clock=self._clock,
         )
-        unit = _low(timings["reference"])
-        self.unit = min(self.unit, unit / 1e9)
-        return _low(timings["call"]) / unit
+        unit = float(timings["reference"].rounds.min())
+        self._units.append(unit / 1e9)
+        return float(timings["call"].rounds.min()) / unit
 
-    def _sample(self, kernel: Kernel, copies: int, call: Call, seconds: float) -> Sample:
-        each = (self.time(call, seconds=seconds) - self.idle) / copies
-        return Sample(kernel, copies, copies * kernel.weight_bytes, max(each, 1e-6))
+    def _sample(self, kernel: Kernel, copies: int, call: Call) -> Sample:
+        footprint = copies * kernel.weight_bytes
+        each = (self.time(call, seconds=SHORT if footprint < CACHED else LONG) - self.idle) / copies
+        return Sample(kernel, copies, footprint, max(each, 1e-6))
 
     def _call(self, model: onnx.ModelProto, inputs: Mapping[str, Tensor]) -> Call:
         path = self.folder / "kernel.onnx"
@@ -113,7 +119,3 @@ def open_bench(target: Any, *, threads: int = 1) -> Iterator[Bench]:
     """A bench on pinned cores, its files in a folder that goes away."""
     with tempfile.TemporaryDirectory(prefix="edgekit-bench-") as folder, clocks.pinned(threads):
         yield Bench(target, Path(folder), threads)
-
-
-def _low(timing: Timing) -> float:
-    return float(np.percentile(timing.rounds, SHARE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,22 +44,27 @@ def build(
     seed: int = 0,
     probes: int = PROBES,
     networks: int = NETWORKS,
+    files: Sequence[Path] = (),
     progress: Progress | None = None,
 ) -> Table:
     """Measure for `minutes` and write the table to `path`; a table there that is not finished is gone on with.
 
-    Kernels are those of so many `probes`; `networks` others are measured whole. It ends early when all are measured.
+    Kernels are those of `files`, then of so many `probes`; `networks` others are measured whole. It ends early when
+    all are measured. A finished table is only added the kernels of `files`.
 
-    BadInput where `path` holds a finished table, or one of another board, runtime, seed or number of threads.
+    BadInput where `path` holds a table of another board, runtime, seed or number of threads, or a finished one and
+    there are no files.
     """
-    table = _opened(path, facts_of(board, threads=threads, seed=seed))
+    target = find_target(board.target)
+    asked = [kernel for file in files for _, kernel in read_kernels(file, target)]
+    table = _opened(path, facts_of(board, threads=threads, seed=seed), more=bool(asked))
     builder = Builder(table, path, board, seconds=60 * minutes, progress=progress or Silent())
-    with open_bench(find_target(board.target), threads=threads) as bench:
-        builder.run(bench, probes=probes, networks=networks)
+    with open_bench(target, threads=threads) as bench:
+        builder.run(bench, asked, probes=probes, networks=networks)
     return table
 
 
-def _opened(path: Path, facts: dict[str, Any]) -> Table:
+def _opened(path: Path, facts: dict[str, Any], *, more: bool) -> Table:
     if not path.exists():
         return Table(
             {
@@ -73,7 +78,7 @@ def _opened(path: Path, facts: dict[str, Any]) -> Table:
         )
     table = load_table(path)
     differs = [name for name, value in facts.items() if table.facts.get(name) != value]
-    if differs or table.facts.get("finished"):
+    if differs or (table.facts.get("finished") and not more):
         what = f"of another {differs[0]}" if differs else "finished"
         raise BadInput(f"predict: '{path}' holds a table that is {what}. Name another --out, or delete it.")
     return table
@@ -95,12 +100,13 @@ class Builder:
         """Seconds, those of killed runs included."""
         return time.monotonic() - self._began
 
-    def run(self, bench: Bench, *, probes: int, networks: int) -> None:
+    def run(self, bench: Bench, asked: list[Kernel], *, probes: int, networks: int) -> None:
         """Kernels, fits, whole networks, each saved as it comes."""
         self.table.facts["idle"] = bench.idle
         self._before = self.spent
         self.progress.start("table", max(self.seconds - self._before, 0.0))
         try:
+            self._asked(bench, asked)
             self._kernels(bench, probes)
             self._doubtful(bench)
             self.table.fit()
@@ -110,7 +116,20 @@ class Builder:
         self.table.facts |= {"finished": True, "date": time.strftime("%Y-%m-%d", time.gmtime())}
         self._save(bench)
 
+    def _asked(self, bench: Bench, kernels: list[Kernel]) -> None:
+        known = {sample.kernel for sample in self.table.samples}
+        for kernel in dict.fromkeys(kernels):
+            if kernel not in known:
+                self._measure(bench, kernel, length=SHORTEST)
+
+    def _measure(self, bench: Bench, kernel: Kernel, *, length: float) -> None:
+        self.table.samples.append(bench.kernel(kernel, length=length))
+        self.table.networks.clear()  # what was predicted of them was without this kernel
+        self._step(bench, f"{len(self.table.samples)} kernels")
+
     def _kernels(self, bench: Bench, probes: int) -> None:
+        if self.table.facts["finished"]:
+            return
         chance = random.Random(len(self.table.samples))
         plan = Plan(self._probes(probes), self.table, seed=int(self.table.facts["seed"]))
         while batch := plan.batch():
@@ -118,12 +137,12 @@ class Builder:
                 if self.spent > (1 - FOR_NETWORKS - FOR_DOUBTS) * self.seconds:
                     return
                 length = SHORTEST * (LONGEST / SHORTEST) ** chance.random()
-                self.table.samples.append(bench.kernel(kernel, length=length))
-                self.table.networks.clear()  # what was predicted of them was without this kernel
-                self._step(bench, f"{len(self.table.samples)} kernels")
+                self._measure(bench, kernel, length=length)
 
     def _doubtful(self, bench: Bench) -> None:
         """Samples that disagree with all others of their family are measured again, the most doubtful first."""
+        if self.table.facts["finished"]:
+            return
         doubts = [
             (abs(doubt), place)
             for places in self.table.places().values()
@@ -140,7 +159,7 @@ class Builder:
 
     def _networks(self, bench: Bench, count: int) -> None:
         predictor, facts = Predictor(self.table), self.table.facts
-        for number in range(facts["networks_tried"] if self.table.networks else 0, count):
+        for number in range(facts.get("networks_tried", 0) if self.table.networks else 0, count):
             if self.spent > self.seconds and number >= count // 4:
                 return
             for path, kernels in self._probe(FIRST_NETWORK + number):

@@ -90,8 +90,13 @@ class Kernel:
 
     @property
     def family(self) -> str:
-        """Kernels of one family run the same code at other sizes: operator, precision and form."""
-        words = [f"{self.domain.removeprefix('com.microsoft.')}.{self.operator}".lstrip(".")]
+        """Kernels of one family run the same code at other sizes: operator, precision and form.
+
+        A convolution or product with an activation fused to it runs the code of the plain one.
+        """
+        plain = self.operator.removeprefix("Fused")
+        domain = self.domain.removeprefix("com.microsoft.") if plain == self.operator else ""
+        words = [f"{domain}.{plain}".lstrip(".")]
         words += [self.data.dtype, *self._form()]
         return " ".join(words)
 

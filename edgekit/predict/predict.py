@@ -51,20 +51,18 @@ class Predictor:
     def __init__(self, table: Table) -> None:
         self.table = table
         self._fits: dict[str, Fit | None] = {}
-        logs = [math.log(network.time / network.total) for network in table.networks]
-        self._bias = float(np.median(logs)) if logs else 0.0
-        scores = [abs(log - self._bias) / n.deviation for log, n in zip(logs, table.networks, strict=True)]
+        scores = [abs(math.log(n.time / n.total)) / n.deviation for n in table.networks]
         self._reach = float(np.percentile(scores, COVERAGE)) if scores else None
 
     def predict(self, kernels: Sequence[tuple[str, Kernel]]) -> Prediction:
         """Sum of the kernels' times and the fixed cost of a run.
 
-        The sum is corrected by the median ratio of the table's networks, and the interval reaches as many of its
-        deviations as hold 90 % of them (split conformal prediction, Papadopoulos et al., 2002).
+        The interval reaches as many of the sum's deviations as hold 90 % of the table's networks (split conformal
+        prediction, Papadopoulos et al., 2002).
         """
         network, times = self.total(kernels)
         to_ms = 1e3 * self.table.unit
-        value = network.total * math.exp(self._bias) * to_ms
+        value = network.total * to_ms
         reach = None if self._reach is None else math.exp(self._reach * network.deviation)
         unknown = tuple(sorted({item.kernel for item in times if item.microseconds is None}))
         return Prediction(
@@ -76,20 +74,20 @@ class Predictor:
         )
 
     def total(
-        self, kernels: Sequence[tuple[str, Kernel]], time: float = math.nan
+        self, kernels: Sequence[tuple[str, Kernel]], measured: float = math.nan
     ) -> tuple[Network, list[KernelTime]]:
-        """The sum in reference units with its deviation, and each kernel; `time` is what was measured, if so."""
+        """The sum in reference units with its deviation, and each kernel; `measured` is its time, where it is known."""
         footprint = float(sum(kernel.weight_bytes for _, kernel in kernels))
         found = [(node, kernel, self._time(kernel, footprint)) for node, kernel in kernels]
-        known = [time for _, _, time in found if time is not None]
+        known = [seen for _, _, seen in found if seen is not None]
         total = self.table.idle + sum(value for value, _ in known)
         spread = math.sqrt(sum((value * deviation) ** 2 for value, deviation in known)) / total
         unit = 1e6 * self.table.unit
         times = [
-            KernelTime(node, str(kernel), None if time is None else time[0] * unit, time and time[1])
-            for node, kernel, time in found
+            KernelTime(node, str(kernel), None if seen is None else seen[0] * unit, seen and seen[1])
+            for node, kernel, seen in found
         ]
-        return Network(total, FLOOR + spread, time), times
+        return Network(total, FLOOR + spread, measured), times
 
     def _time(self, kernel: Kernel, footprint: float) -> tuple[float, float] | None:
         if kernel.family not in self._fits:

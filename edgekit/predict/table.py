@@ -44,7 +44,7 @@ class Table:
 
     @property
     def unit(self) -> float:
-        """Seconds of the reference kernel, the least seen."""
+        """Seconds of the reference kernel."""
         return float(self.facts["reference_seconds"])
 
     @property

@@ -38,7 +38,7 @@ class Prune(Transform):
     `optional`.
 
     `table` is a file of measured kernels (edgekit predict --build): then the board's multiple does not count, and
-    every width is the widest that the table predicts to be no slower than the ratio's, in `precision` fp32 or int8.
+    the ratio's widths are raised as far as the table predicts no slower network, in `precision` fp32 or int8.
     """
 
     ratio: float

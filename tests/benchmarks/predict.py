@@ -3,8 +3,8 @@
 Run by hand: python tests/benchmarks/predict.py --out runs/predict [--minutes 8]
 
 The table knows kernels of random chains of layers (edgekit/predict/probes.py). The networks asked here are built in
-blocks, by another generator; those of the families `fire` and `dense` were looked at by nobody while the predictor was
-made, and are listed apart. Every network is measured twice, in sessions of its own, in units of the reference kernel
+blocks, by another generator; the blocks of the families `fire` and `dense` have no counterpart in the chains, and are
+listed as held out. Every network is measured twice, in sessions of its own, in units of the reference kernel
 that takes turns with it: how far the two are apart is the repeatability, printed first. After a kill start it again
 with the same --out.
 """
@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from common import Cases, parser
 
+from edgekit.analysis.graph_cost import graph_cost
 from edgekit.predict.bench import Bench, open_bench
 from edgekit.predict.build import build
 from edgekit.predict.fit import non_negative
@@ -41,6 +42,17 @@ from edgekit.target import find_board, find_target
 SHORTEST, LONGEST = 0.2e-3, 20e-3  # seconds of a network that counts
 HELD_OUT = ("fire", "dense")
 LIMIT, SHARE, TIMES = 0.15, 0.9, 3.0
+COLUMNS = (
+    "networks",
+    "repeatability",
+    "median_error",
+    "p90_error",
+    "within",
+    "within_15",
+    "in_interval",
+    "macs_median_error",
+    "times_better",
+)
 
 
 def plain(sketch: Sketch, chance: random.Random) -> str:
@@ -242,52 +254,56 @@ def by_macs(rows: list[dict[str, Any]], macs: np.ndarray, times: np.ndarray) -> 
 
 
 def judge(table: Table, networks: Networks, cases: Cases, *, smoke: bool) -> None:
-    """Repeatability first, then each family, then all."""
+    """Repeatability first, then each family, each precision, and all.
+
+    A network is predicted well within 15 %, or within 1.5 times the difference of its own two measurements.
+    """
     rows = [row for row in networks.counting() if len(row["times"]) > 1]
     pairs = np.array([row["times"][:2] for row in rows])
-    times = pairs.min(1)
-    repeatability = float(np.percentile(np.abs(pairs[:, 0] / pairs[:, 1] - 1), 90))
-    print(
-        f"repeatability: 90 % of networks within {repeatability:.1%} of themselves, median "
-        f"{np.median(np.abs(pairs[:, 0] / pairs[:, 1] - 1)):.1%}",
-        flush=True,
-    )
-    limit = max(LIMIT, 1.5 * repeatability)
+    times, apart = pairs.min(1), np.abs(pairs[:, 0] / pairs[:, 1] - 1)
+    say_repeatability(apart)
     predictor = Predictor(table)
-    kernels = [[(node, Kernel.from_json(value)) for node, value in row["kernels"]] for row in rows]
-    found = [predictor.predict(own) for own in kernels]
-    predicted = np.array([item.milliseconds for item in found]) / (1e3 * table.unit)
-    macs = np.array([sum(kernel.macs for _, kernel in own) for own in kernels], np.float64)
-    wrong, rough = errors(predicted, times), errors(by_macs(rows, macs, times), times)
-    inside = np.array(
-        [
-            (p.low or 0) <= t <= (p.high or np.inf)
-            for p, t in zip(found, times * 1e3 * table.unit, strict=True)
-        ]
+    found = [predictor.predict([(n, Kernel.from_json(value)) for n, value in row["kernels"]]) for row in rows]
+    unit = 1e3 * table.unit
+    predicted = np.array([item.milliseconds for item in found]) / unit
+    low, high = (
+        np.array([getattr(item, end) or other for item in found]) / unit
+        for end, other in (("low", 0.0), ("high", np.inf))
     )
+    macs = np.array(
+        [graph_cost(draw(row["family"], row["number"], cases.seed)[0]).macs for row in rows], np.float64
+    )
+    wrong, rough = errors(predicted, times), errors(by_macs(rows, macs, times), times)
+    good = wrong <= np.maximum(LIMIT, 1.5 * apart)
     for name in [*FAMILIES, "fp32", "int8", "all"]:
         chosen = np.array([name in (row["family"], row["precision"], "all") for row in rows])
         if not chosen.any():
             continue
-        within = float(np.mean(wrong[chosen] <= limit))
+        within = float(np.mean(good[chosen]))
         better = float(np.median(rough[chosen]) / np.median(wrong[chosen]))
-        judged = name == "all" and not smoke
         cases.add(
             f"{name}, held out" if name in HELD_OUT else name,
-            met=bool(within >= SHARE and better >= TIMES) if judged else None,
-            asked=f"{SHARE:.0%} within {limit:.0%}, {TIMES:g} times better than MACs"
+            met=bool(within >= SHARE and better >= TIMES) if name == "all" and not smoke else None,
+            asked=f"{SHARE:.0%} within, {TIMES:g} times better than MACs"
             if name == "all"
             else "(part of all)",
             networks=int(chosen.sum()),
             median_error=round(float(np.median(wrong[chosen])), 4),
             p90_error=round(float(np.percentile(wrong[chosen], 90)), 4),
             within=round(within, 3),
-            in_interval=round(float(np.mean(inside[chosen])), 3),
+            within_15=round(float(np.mean(wrong[chosen] <= LIMIT)), 3),
+            in_interval=round(float(np.mean((low <= times) & (times <= high), where=chosen)), 3),
             bias=round(float(np.median(predicted[chosen] / times[chosen])), 3),
             macs_median_error=round(float(np.median(rough[chosen])), 4),
             times_better=round(better, 2),
-            repeatability=round(repeatability, 4),
+            repeatability=round(float(np.median(apart[chosen])), 4),
         )
+
+
+def say_repeatability(apart: np.ndarray) -> None:
+    """How far the two measurements of a network are apart."""
+    median, most = np.percentile(apart, [50, 90])
+    print(f"repeatability: median {median:.1%}, 90 % of networks within {most:.1%} of themselves", flush=True)
 
 
 def main() -> int:
@@ -312,17 +328,7 @@ def main() -> int:
         first_pass(networks, bench, each=each, seed=chosen.seed)
         second_pass(networks, bench, seed=chosen.seed)
     judge(table, networks, cases, smoke=chosen.smoke)
-    return cases.finish(
-        [
-            "networks",
-            "median_error",
-            "p90_error",
-            "within",
-            "in_interval",
-            "macs_median_error",
-            "times_better",
-        ]
-    )
+    return cases.finish(COLUMNS)
 
 
 if __name__ == "__main__":

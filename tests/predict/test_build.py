@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -52,6 +53,13 @@ def test_a_network_is_about_the_sum_of_its_kernels(bench, tmp_path):
     total = bench.idle + sum(bench.kernel(kernel, length=3e-4).time for kernel in kernels)
     feeds = {"input": np.zeros((1, 3, 24, 24), np.float32)}
     assert bench.file(tmp_path / "model.onnx", feeds) == pytest.approx(total, rel=0.4)
+
+
+def test_measured_again_a_sample_is_never_slower(bench):
+    slow = replace(bench.kernel(dense(16), length=2e-4), time=9.0)
+    fast = replace(slow, time=1e-5)
+    assert bench.again(slow).time < 1.0
+    assert bench.again(fast) == fast
 
 
 class Killed(Exception):
@@ -133,15 +141,18 @@ def test_the_command_builds_and_predicts(tmp_path, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "90 % low" in out
     assert "not counted, unknown to the table: " in out
+    assert main(["predict", "--build", str(tmp_path / "model.onnx"), "--out", table]) == 0
+    assert main(["predict", str(tmp_path / "model.onnx"), "--table", table]) == 0
 
 
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        ([], "name ONNX files, or build"),
-        (["x.onnx", "--build"], "one of the two"),
+        ([], "name an ONNX file, or build"),
+        (["x.onnx", "--build"], "there is no 'x.onnx'"),
         (["--build", "--board", "x86-avx2"], "built on it"),
         (["--build", "--minutes", "0"], "--minutes"),
+        (["--build", "--threads", "0"], "--threads"),
         (["x.onnx", "--table", "absent.json"], "no file 'absent.json'"),
         (["x.onnx", "--board", "x86-avx22"], "Did you mean 'x86-avx2'"),
     ],

@@ -107,3 +107,10 @@ def test_a_shape_survives_json():
     assert Shape.from_json(shape.to_json()) == shape
     assert set(shape.lengths) <= {*LENGTHS, 3.0}
     assert shape.noise in NOISES
+
+
+def test_a_sample_that_was_disturbed_is_the_most_doubtful():
+    features, costs, times = samples(60)
+    times[17] *= 1.8
+    assert np.abs(rough(features, costs, times).doubts()).argmax() == 17
+    assert not rough(features[:2], costs[:2], times[:2]).doubts().any()
