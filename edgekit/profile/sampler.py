@@ -141,14 +141,16 @@ class Sampler:
 
     def _run(self) -> None:
         begun, cpu = time.monotonic(), time.thread_time()
+        self._read()  # and again at the end, so that a counter knows whole windows
         for due in deadlines(self.interval, self.seed):
             late = time.monotonic() - begun - due
             if late > self.interval:
                 continue  # a slot that has passed is a gap, not a burst of readings
-            if self._stop.wait(max(-late, 0.0)):
-                break
+            stopped = self._stop.wait(max(-late, 0.0))
             self._read()
             self._cpu, self._seconds = time.thread_time() - cpu, time.monotonic() - begun
+            if stopped:
+                break
 
     def _read(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ class Board:
     def __init__(self, *, counts: bool = False, fails_after: int | None = None, rest: float = 1.0) -> None:
         self.counts, self.fails_after, self.rest, self.power = counts, fails_after, rest, rest
         self.reads, self.until, self.last, self.total = 0, 0.0, time.monotonic(), 0.0
+        self.lock = threading.Lock()  # the load and the sampler both settle
 
     def load(self, watts: float):
         """A call of 1 ms that takes so many watts more."""
@@ -42,17 +44,20 @@ class Board:
         self.reads += 1
         if self.fails_after is not None and self.reads > self.fails_after:
             raise BadInput("bench: the cable is out")
-        self._settle()
-        now = time.monotonic_ns()
-        return Reading(now, None if self.counts else self.power, self.total if self.counts else None)
+        now = self._settle()
+        return Reading(
+            round(now * 1e9), None if self.counts else self.power, self.total if self.counts else None
+        )
 
-    def _settle(self) -> None:
-        now = time.monotonic()
-        over = min(max(self.until, self.last), now)  # however late it is asked
-        self.total += self.power * (over - self.last) + self.rest * (now - over)
-        self.last = now
-        if now > self.until:
-            self.power = self.rest
+    def _settle(self) -> float:
+        with self.lock:
+            now = time.monotonic()
+            over = min(max(self.until, self.last), now)  # however late it is asked
+            self.total += self.power * (over - self.last) + self.rest * (now - over)
+            self.last = now
+            if now > self.until:
+                self.power = self.rest
+            return now
 
 
 @dataclass(frozen=True)
