@@ -116,9 +116,10 @@ def test_a_slow_sensor_is_not_read_in_bursts():
 
 def test_it_starts_once_and_needs_two_readings(tree):
     sampler = Sampler(find(tree(ORIN_NANO))[0], interval=10.0)
+    with pytest.raises(BadInput, match=r"gave 0 readings\. Measure longer"):
+        sampler.trace()
     sampler.start()
     with pytest.raises(ValueError, match="started twice"):
         sampler.start()
     sampler.stop()
-    with pytest.raises(BadInput, match=r"gave \d readings\. Measure longer"):
-        sampler.trace()
+    assert len(sampler.trace().times) >= 2  # at its start and end, however short
