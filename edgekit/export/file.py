@@ -1,4 +1,4 @@
-"""Writing an ONNX file: whole or not at all, with the reason where it cannot be written."""
+"""ONNX files: written whole or not at all, and read; with the reason where either cannot be done."""
 
 from __future__ import annotations
 
@@ -9,10 +9,23 @@ import tempfile
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from edgekit.errors import BadInput
 
 LARGEST = 2**31 - 1  # protobuf's limit
+
+
+def read(path: Path, *, weights: bool = True) -> onnx.ModelProto:
+    """A file that is there; BadInput where it is broken, or its external weights are missing."""
+    try:
+        return onnx.load(path, load_external_data=weights)
+    except (DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise BadInput(f"{path}: this is not an ONNX file, or it is cut off. Export it again.") from error
+    except (OSError, onnx.checker.ValidationError) as error:
+        raise BadInput(
+            f"{path}: its external weights cannot be read: {error}. Put the weight file beside it."
+        ) from error
 
 
 def write(model: onnx.ModelProto, path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError
 
 from edgekit.errors import BadInput
+from edgekit.export.file import read
 from edgekit.predict.isolate import feeds_of
 from edgekit.predict.kernel import Kernel, Tensor, kernels_of
 from edgekit.target import Target
@@ -48,15 +48,7 @@ def _kernels(model: onnx.ModelProto, folder: Path, target: Any) -> list[tuple[st
 def _read(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise BadInput(f"predict: there is no file '{path}'. Name an ONNX file.")
-    try:
-        model = onnx.load(path)
-    except (DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise BadInput(f"{path}: this is not an ONNX file, or it is cut off. Export it again.") from error
-    except (OSError, onnx.checker.ValidationError) as error:
-        raise BadInput(
-            f"{path}: its external weights cannot be read: {error}. Put the weight file beside it."
-        ) from error
-    return model
+    return read(path)
 
 
 def _fix_free_sizes(model: onnx.ModelProto) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from edgekit.errors import BadInput
+from edgekit.export import file
 
 PAIRS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 # Relatives by what they compute: onnxruntime turns MatMul + Add into Gemm.
@@ -111,14 +111,7 @@ def read(path: Path, *, weights: bool = True) -> onnx.ModelProto:
     """An ONNX file; BadInput where it is absent, broken, or its external weights are missing."""
     if not path.is_file():
         raise BadInput(f"{path}: there is no such file. Check the path.")
-    try:
-        model = onnx.load(path, load_external_data=weights)
-    except (DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise BadInput(f"{path}: this is not an ONNX file, or it is cut off. Export it again.") from error
-    except (OSError, onnx.checker.ValidationError) as error:
-        raise BadInput(
-            f"{path}: its external weights cannot be read: {error}. Put the weight file beside it."
-        ) from error
+    model = file.read(path, weights=weights)
     if not model.graph.node:
         raise BadInput(f"{path}: the graph has no nodes. Export it again.")
     return model
