@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from time import monotonic
+from typing import NamedTuple
 
 from edgekit.wire.chunks import Assembler
 from edgekit.wire.frame import BadFrame, Head, pack, packing, run_hash, unpack
@@ -16,8 +16,7 @@ AT_ONCE = 256  # frames that are looked at before whoever asked is answered
 MEMORY = 64 << 20  # bytes of unfinished messages, or as many of the longest as there are senders
 
 
-@dataclass(frozen=True)
-class Letter:
+class Letter(NamedTuple):
     """A whole message of another agent; `head.sender` is its number."""
 
     head: Head
@@ -64,7 +63,8 @@ class Mail:
         """Send a message to all who listen or to one agent, each frame while the next is made; its frames."""
         frames = []
         for frame in packing(head, payload, largest=self.info.largest, key=self.key):
-            self.send((frame,), to)
+            self.transport.send(frame, to)
+            self.sent += len(frame)
             frames.append(frame)
         return frames
 

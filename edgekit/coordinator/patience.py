@@ -16,9 +16,9 @@ NORMAL = 1.4826  # MAD to standard deviation, of a normal distribution
 class Deadlines:
     """How long a phase waits for its neighbours.
 
-    A neighbour's deadline is median + k 1.4826 MAD of its last 20 arrivals, at least `least` and at most `most` seconds
-    after the phase began; before it was ever heard, `most`. With less than `quorum` of the neighbours there, a phase
-    waits to `most`.
+    A neighbour's deadline is median + k 1.4826 MAD of its last 20 arrivals, found anew once a quarter of them are new,
+    at least `least` and at most `most` seconds after the phase began; before it was ever heard, `most`. With less than
+    `quorum` of the neighbours there, a phase waits to `most`.
     """
 
     k: float = 4.0
@@ -44,17 +44,21 @@ class Patience:
         self.deadlines = deadlines
         self._arrivals: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
         self._usual: dict[str, float] = {}
+        self._new: dict[str, int] = {}  # arrivals that it does not count yet
 
     def arrived(self, neighbour: str, seconds: float) -> None:
         """A message came so long after its phase began here; before it began is at once."""
-        self._arrivals[neighbour].append(max(0.0, seconds))
-        self._usual.pop(neighbour, None)
+        times = self._arrivals[neighbour]
+        times.append(max(0.0, seconds))
+        new = self._new[neighbour] = self._new.get(neighbour, 0) + 1
+        if 4 * new >= len(times):
+            self._usual.pop(neighbour, None)
 
     def usual(self, neighbour: str) -> float | None:
         """median + k 1.4826 MAD, s; None before the first arrival."""
         known = self._usual.get(neighbour)
         if known is None and self._arrivals[neighbour]:
-            times = self._arrivals[neighbour]
+            times, self._new[neighbour] = self._arrivals[neighbour], 0
             middle = _median(times)
             spread = NORMAL * _median([abs(time - middle) for time in times])
             known = self._usual[neighbour] = middle + self.deadlines.k * spread

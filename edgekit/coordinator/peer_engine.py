@@ -106,7 +106,8 @@ class PeerEngine(Engine[Solo]):
         report.consensus = None if self.solo.peer.spread is None else self.solo.peer.spread / 2
         report.frame_bytes = self.mail.sent - frames
         report.seconds = monotonic() - start
-        if not all(self.gone(self.ids[sender]) for sender in self.solo.peer.stale):
+        stale = self.solo.peer.stale
+        if stale and not all(self.gone(self.ids[sender]) for sender in stale):
             self.behind = True
         return report
 
@@ -168,10 +169,9 @@ class PeerEngine(Engine[Solo]):
 
     def _addressed(self, outgoing: Outgoing, kind: Kind) -> dict[str | None, bytes]:
         """Messages by receiver, None for all who listen: where all neighbours get the same, and always do."""
-        first = next(iter(outgoing.values()))
-        same = all(message is first for message in outgoing.values())
-        if kind is Kind.DATA and same and self._static and set(outgoing) == self._receivers:
-            return {None: first}
+        same = len(set(map(id, outgoing.values()))) == 1
+        if kind is Kind.DATA and same and self._static and outgoing.keys() == self._receivers:
+            return {None: next(iter(outgoing.values()))}
         return {self.ids[target]: message for target, message in outgoing.items()}
 
     def _head(
@@ -218,15 +218,15 @@ class PeerEngine(Engine[Solo]):
         except ValueError:
             self.mail.counts["not in the roster"] += 1
             return
-        key = _key(letter.head)
-        if key[0] >= self.number - KEPT:  # who is further behind cannot be waited for
+        key, number = _key(letter.head), self.number
+        if key[0] >= number - KEPT:  # who is further behind cannot be waited for
             self._silent.discard(sender)
         if key in self._began:
             self.patience.arrived(letter.sender, monotonic() - self._began[key])
         elif key > self._now:
             self.patience.arrived(letter.sender, 0.0)
         if key in self._boxes or key > self._now:
-            if key[0] - self.number > KEPT:
+            if key[0] - number > KEPT:
                 self.mail.counts["too far ahead"] += 1
                 self.behind = True
                 return
@@ -279,12 +279,13 @@ class PeerEngine(Engine[Solo]):
 
     def _ask_for_missed(self) -> None:
         """For what was missed 1, 2, 4 and 8 rounds before: what is on its way already need not come twice."""
+        number = self.number
         for round, key, sender in list(self.solo.peer.missed):
-            if self.number - round in ASKED_AFTER and not self.gone(self.ids[sender]):
+            if number - round in ASKED_AFTER and not self.gone(self.ids[sender]):
                 self._ask((round, key), sender)
-        self._began = {key: began for key, began in self._began.items() if key[0] >= self.number - KEPT}
-        self.mail.forget(self.epoch, max(0, self.number - KEPT))
-        self._boxes = {key: box for key, box in self._boxes.items() if key[0] >= self.number}
+        self._began = {key: began for key, began in self._began.items() if key[0] >= number - KEPT}
+        self._boxes = {key: box for key, box in self._boxes.items() if key[0] >= number}
+        self.mail.forget(self.epoch, max(0, number - KEPT))
 
     def _opened(self, steps: Generator[Phase, Incoming, Any]) -> Any:
         """The result of an exchange before the first round."""

@@ -284,8 +284,10 @@ class Session:
 
     def _refuse_long_cut(self) -> None:
         """A round waits while the link is down, but not for ever."""
+        if self._up:
+            return
         wait = self._spec.wait
-        if not self._up and time.monotonic() - self._down_since > wait:
+        if time.monotonic() - self._down_since > wait:
             raise self._lost_quorum(f"the link was down for {wait:g} s")
 
     def _lost_quorum(self, why: str) -> LostQuorum:

@@ -6,7 +6,6 @@ Nothing may be missing: what does not come is asked for again (WANT), until it c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from struct import Struct
 from struct import error as StructError
 from time import monotonic
@@ -149,7 +148,7 @@ class SplitExchange:
 
     def _ask(self, key: tuple[Place, str]) -> None:
         (step, stream, micro), sender = key
-        there = replace(self._head(step, micro, stream), sender=self._numbers[sender])
+        there = self._head(step, micro, stream)._replace(sender=self._numbers[sender])
         chunks = np.array(self.mail.missing(there), "<u2").tobytes()
         self._asked = (self._asked + 1) % (1 << 16)  # each is another message
         want = self._head(step, 0, self._asked, Kind.WANT)

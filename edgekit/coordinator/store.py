@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from time import monotonic
 
 Place = tuple[int, int, int]  # epoch, round, phase
@@ -21,11 +22,11 @@ class Store:
     def keep(self, place: Place, receiver: str | None, frames: Frames) -> None:
         """Keep what was sent to one receiver, or to all (None)."""
         kept = self._kept.setdefault(place, {})
-        self.held += sum(map(len, frames)) - sum(map(len, kept.get(receiver, ())))
+        self.held += _size(frames) - (_size(kept[receiver]) if receiver in kept else 0)
         kept[receiver] = frames
         while len(self._kept) > 1 and (len(self._kept) > self.places or self.held > self.limit):
             _, old = self._kept.popitem(last=False)
-            self.held -= sum(len(frame) for frames in old.values() for frame in frames)
+            self.held -= sum(map(_size, old.values()))
 
     def of(self, place: Place) -> dict[str | None, Frames]:
         """All that a phase sent, by receiver."""
@@ -47,3 +48,7 @@ class Store:
         if not chunks:
             return frames
         return [frames[chunk] for chunk in chunks if chunk < len(frames)]
+
+
+def _size(frames: Collection[bytes]) -> int:
+    return sum(map(len, frames))

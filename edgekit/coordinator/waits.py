@@ -49,11 +49,11 @@ class Waits:
             self._pass_over(now)
             return POLL
         self._looked = now
-        wanted = [sender for sender in missing if self._here(sender)]
-        if not wanted:
+        if not any(map(self._here, missing)):
             return None
         if now < self._began + self._quiet:
             return self._began + self._quiet - now
+        wanted = [sender for sender in missing if self._here(sender)]
         rest = self._began + self._deadline(wanted, len(there)) - now
         if rest <= 0:
             return None
@@ -63,13 +63,13 @@ class Waits:
     @property
     def deadline(self) -> float | None:
         """The longest that this phase would wait for anyone, s."""
-        return max((self._patience.of(self._names[sender]) for sender in self._expected), default=None)
+        return max([self._patience.of(self._names[sender]) for sender in self._expected], default=None)
 
     def to_ask(self, there: Collection[int], up: bool) -> list[int]:
         """Whom to ask again now; each is asked after ever longer pauses."""
-        now = monotonic()
-        if not up or now < min(self._asks.values(), default=now + 1):
+        if not up or not self._asks:
             return []
+        now = monotonic()
         due = [sender for sender, at in self._asks.items() if at <= now and self._is_quiet(sender, now)]
         for sender in due:
             self._pauses[sender] *= 2

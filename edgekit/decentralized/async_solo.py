@@ -96,8 +96,7 @@ class AsyncSolo:
         self.context.lr = context.lr
         self.works += 1
         self.events.append(Happening("finish"))
-        losses, self.context.losses[:] = list(context.losses), []
-        return float(torch.cat([loss.reshape(-1) for loss in losses]).mean()) if losses else float("nan")
+        return context.mean_loss()
 
     def meet(self) -> tuple[int, int, bytes] | None:
         """(a neighbour's position, the offer's number, its bytes) after a piece of work; None where nobody is met."""

@@ -29,6 +29,8 @@ class Buffers:
 
     def reclaim(self, held: Iterable[torch.Tensor]) -> None:
         """Take back everything lent but what shares memory with a tensor that is held."""
+        if not self._lent:
+            return
         kept = {tensor.untyped_storage().data_ptr() for tensor in held}
         still = [tensor for tensor in self._lent if tensor.untyped_storage().data_ptr() in kept]
         self._free += [tensor for tensor in self._lent if tensor.untyped_storage().data_ptr() not in kept]

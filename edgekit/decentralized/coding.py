@@ -46,7 +46,7 @@ def codec_for(width: int, size: int, codec: Codec) -> Codec:
 
 def as_array(row: Rows) -> Row:
     """A row as numpy, on the CPU; no copy where it is there already."""
-    array: Row = row.detach().cpu().numpy()
+    array: Row = row.numpy(force=True)
     return array
 
 

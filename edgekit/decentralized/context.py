@@ -96,6 +96,12 @@ class Context:
         """Move every agent to its next batch; the engine does so once at the end of a round."""
         self.draws += self.accumulate
 
+    def mean_loss(self) -> float:
+        """The mean of the batches' losses since it was last asked for; NaN where there were none."""
+        losses = self.losses[0] if len(self.losses) == 1 else _joined(self.losses)
+        self.losses.clear()
+        return float("nan") if losses is None else float(losses.mean())
+
     def take(self, row: int) -> Context:
         """The context of one row alone, sharing its memory and counters."""
         one = Context(
@@ -139,7 +145,7 @@ class Context:
             losses.append(self._gradient(x[part], list(range(*part.indices(len(x)))), scratch))
             kept = {name: value[part] for name, value in self.kept.items()}
             self.optimizer.step(onto[part], scratch, self.lr, kept, self.layout)
-        self.losses.append(torch.cat(losses))
+        self.losses += losses
 
     def _scratch(self, x: Rows) -> Rows:
         known = getattr(self, "_scratch_rows", None)
@@ -148,5 +154,9 @@ class Context:
         return known
 
     def _chunks(self, x: Rows) -> list[slice]:
-        each = max(1, CHUNK_BYTES // max(1, x.shape[1] * x.element_size()))
-        return [slice(start, min(start + each, len(x))) for start in range(0, len(x), each)]
+        count, each = x.shape[0], max(1, CHUNK_BYTES // max(1, x.shape[1] * x.element_size()))
+        return [slice(start, min(start + each, count)) for start in range(0, count, each)]
+
+
+def _joined(losses: list[torch.Tensor]) -> torch.Tensor | None:
+    return torch.cat([loss.reshape(-1) for loss in losses]) if losses else None

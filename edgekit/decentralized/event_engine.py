@@ -106,8 +106,7 @@ class EventEngine:
             self._happen(event)
         self.number += 1
         self.context.buffers.reclaim(self.state.values())
-        losses, self.context.losses[:] = list(self.context.losses), []
-        return float(torch.cat([loss.reshape(-1) for loss in losses]).mean()) if losses else float("nan")
+        return self.context.mean_loss()
 
     def snapshot(self) -> Snapshot:
         """All that decides the events to come."""

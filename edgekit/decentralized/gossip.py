@@ -21,15 +21,16 @@ def accumulate(terms: Sequence[Rows], weights: Sequence[float], out: Rows) -> Ro
     """out <- sum_k weights_k terms_k, in that order, in place."""
     if not terms:
         return out.zero_()
-    torch.mul(terms[0], weights[0], out=out)
-    for term, weight in zip(terms[1:], weights[1:], strict=True):
+    both = zip(terms, weights, strict=True)
+    torch.mul(*next(both), out=out)
+    for term, weight in both:
         out.add_(term, alpha=weight)
     return out
 
 
 def squared_distance(one: Rows, other: Rows) -> float:
     """|one - other|^2 of two rows [P], block by block: no temporary row of a large model."""
-    if len(one) <= BLOCK:
+    if one.shape[0] <= BLOCK:
         gap = one - other
         return float(torch.dot(gap, gap))
     pairs = zip(one.split(BLOCK), other.split(BLOCK), strict=True)

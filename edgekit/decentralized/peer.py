@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,8 +43,7 @@ PHASES = 2  # at most, of one exchange
 KEPT = 8  # rounds after which what was missed is given up
 
 
-@dataclass(frozen=True)
-class Phase:
+class Phase(NamedTuple):
     """One step of an exchange, the same step at every agent that takes part in it.
 
     key: its place in the round; outgoing: the message to each receiver; expected: who sends one here; limit: the
@@ -310,13 +309,14 @@ class Peer:
     ) -> tuple[Rows, ...]:
         sources, weights = _there(now.mixing, self.position, heard, keep_columns=self.keep_columns)
         result = []
-        for index, (row,) in enumerate(own):
+        for index, rows in enumerate(own):
+            row = rows[0]
             terms = [row if source == self.position else heard[source][index] for source in sources]
             total = accumulate(terms, weights, torch.empty_like(row))
             self._settle(slot, index, total)
             result.append(total.unsqueeze(0))
         if own[0].shape[1] == self.layout.size:
-            self._measure(own[0][0], [rows[0] for rows in heard.values()])
+            self._measure(own[0][0], [seen[0] for seen in heard.values()])
         return tuple(result)
 
     def _owe(self, slot: str, index: int, row: Rows) -> None:
@@ -336,6 +336,9 @@ class Peer:
     def _decoded(self, sender: int, message: Payload, coded: Coded) -> list[Rows] | None:
         """The rows of a message; None where it makes no sense, which is counted."""
         try:
+            if len(coded) == 1:
+                codec, spec = coded[0]
+                return [torch.from_numpy(codec.decode(message, spec))]
             parts = coding.split(message, [codec.limit(spec) for codec, spec in coded])
             return [
                 torch.from_numpy(codec.decode(part, spec))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,7 @@ from edgekit.decentralized.settings import Settings
 from edgekit.decentralized.topology import Groups, Topology
 
 
-@dataclass(frozen=True)
-class Round:
+class Round(NamedTuple):
     """What holds in one round for all: its number, W, the topology's groups, and who is there [n]."""
 
     number: int

@@ -122,8 +122,7 @@ class Solo:
             context.advance()
         self.buffers.reclaim(self.state.values())
         self.number += 1
-        losses, context.losses = context.losses, []
-        return float(torch.cat([loss.reshape(-1) for loss in losses]).mean()) if losses else float("nan")
+        return context.mean_loss()
 
     def _buffers_request(self) -> Mix | None:
         """Running statistics are averaged as the models are; with weights of mass 1 where W keeps columns."""

@@ -87,7 +87,7 @@ class VectorEngine:
         self._restore(absent, saved)
         self.buffers.reclaim(self.state.values())
         self.number += 1
-        return self._loss()
+        return self.context.mean_loss()
 
     def _mix_buffers(self, now: Round) -> None:
         """Average running statistics as the models are averaged; with weights of mass 1 where W keeps columns."""
@@ -235,10 +235,6 @@ class VectorEngine:
         for name, value in saved["kept"].items():
             self.context.kept[name][where] = value
         self.context.draws[absent] -= self.context.accumulate * self.context.local_steps
-
-    def _loss(self) -> float:
-        losses, self.context.losses = self.context.losses, []
-        return float(torch.cat([loss.reshape(-1) for loss in losses]).mean()) if losses else float("nan")
 
 
 def _mean(rows: list[Rows]) -> Rows:

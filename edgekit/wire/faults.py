@@ -7,7 +7,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Collection
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -117,7 +117,7 @@ class FaultyTransport:
         if self._happens("drop", faults.drop):
             return
         if frame.payload and self._happens("corrupt", faults.corrupt):
-            frame = replace(frame, payload=self._corrupted(frame.payload))
+            frame = frame._replace(payload=self._corrupted(frame.payload))
         for _ in range(1 + self._happens("duplicate", faults.duplicate)):
             late = faults.delay * self._random.random()
             swaps = bool(self._random.random() < faults.reorder)

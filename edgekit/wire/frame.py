@@ -14,10 +14,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from edgekit.errors import EdgekitError
@@ -70,8 +69,7 @@ class BadFrame(EdgekitError):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What a message is and whose.
 
     run: `run_hash`; phase, stream: which of an exchange's and of an algorithm's; sender: its number in the roster;
@@ -89,8 +87,7 @@ class Head:
     schema: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """Chunk `chunk` of `chunks` of a message of `total` bytes; `payload` looks into the bytes received."""
 
     head: Head

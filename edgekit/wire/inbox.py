@@ -46,13 +46,16 @@ class Inbox:
 
     def take(self, timeout: float) -> Message | None:
         """The first message, or None after `timeout` seconds."""
+        message = self._first(wait=timeout > 0)
+        if message is not None or timeout <= 0:
+            return message
         end = monotonic() + timeout
-        while (message := self._first(wait=timeout > 0)) is None:
+        while message is None and timeout > 0:
             try:
-                timeout = end - monotonic()
-                self._bell.get(timeout=max(timeout, 0))  # it may also ring for what was taken before
+                self._bell.get(timeout=timeout)  # it may also ring for what was taken before
             except Empty:
                 return self._first(wait=False)
+            message, timeout = self._first(wait=True), end - monotonic()
         return message
 
     def _first(self, *, wait: bool) -> Message | None:

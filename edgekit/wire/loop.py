@@ -6,7 +6,6 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from threading import Condition, Event, Thread
@@ -102,8 +101,10 @@ class Loop:
     def _ring(self) -> None:
         if not self._rung:
             self._rung = True
-            with suppress(OSError):  # full: it rings already; closed: the loop has ended
+            try:
                 self._bell.send(b"\0")
+            except OSError:  # full: it rings already; closed: the loop has ended
+                return
 
     # the thread's side
 

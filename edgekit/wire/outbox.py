@@ -31,12 +31,13 @@ class Outbox:
         self._window, self._wake = window, wake
         self._held, self._open = 0, False
         self._documents: dict[str, bytes] = {}
-        self._room = Condition(Lock())
+        self._lock = Lock()
+        self._room = Condition(self._lock)
 
     def send(self, topic: str, payload: bytes, qos: int) -> bool:
         """Post a frame once there is room for it; False where there is no link."""
         size = len(payload)
-        with self._room:
+        with self._lock:
             while self._open and self._held and self._held + size > self._window:
                 self._room.wait()
             if not self._open:
@@ -48,7 +49,7 @@ class Outbox:
 
     def publish(self, topic: str, document: bytes) -> None:
         """Keep a document, and post it where there is a link."""
-        with self._room:
+        with self._lock:
             self._documents[topic] = document
             if not self._open:
                 return
@@ -59,20 +60,20 @@ class Outbox:
 
     def release(self, size: int) -> None:
         """Give back what a post took of the window; who waits is woken once half of it is free, not for every post."""
-        with self._room:
+        with self._lock:
             self._held -= size
             if 2 * self._held <= self._window:
                 self._room.notify()
 
     def open(self) -> None:
         """There is a link: all documents are posted."""
-        with self._room:
+        with self._lock:
             self.waiting.extend(Post(topic, kept, 1, retain=True) for topic, kept in self._documents.items())
             self._open = True
 
     def shut(self) -> int:
         """There is no link; how many posts are forgotten that were not even sent."""
-        with self._room:
+        with self._lock:
             forgotten = len(self.waiting)
             self.waiting.clear()
             self._held, self._open = 0, False

@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from edgekit.errors import BadInput, EdgekitError
 
@@ -35,8 +35,7 @@ class LinkError(EdgekitError):
     """A link that cannot be had: no broker, wrong credentials, forbidden; the message says what to do."""
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """Something that came in.
 
     frame, line: `payload` from `sender`. document: `payload` is the newest `name` of `sender`, b"" once it is

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -201,14 +200,14 @@ def test_a_forged_or_foreign_frame_is_counted_and_dropped():
     stranger.open(b"lost")
     good = Head(Kind.DATA, 0, run_hash("crew"), 1, 0, 0, 0, 1, 7)
     forged = [
-        (neighbour, pack(replace(good, schema=8, round=9), b"1", largest=4096, key=KEY)),
-        (neighbour, pack(replace(good, run=1), b"1", largest=4096, key=KEY)),
-        (neighbour, pack(replace(good, sender=7), b"1", largest=4096, key=KEY)),
+        (neighbour, pack(good._replace(schema=8, round=9), b"1", largest=4096, key=KEY)),
+        (neighbour, pack(good._replace(run=1), b"1", largest=4096, key=KEY)),
+        (neighbour, pack(good._replace(sender=7), b"1", largest=4096, key=KEY)),
         (stranger, pack(good, b"1", largest=4096, key=KEY)),
         (neighbour, pack(good, b"1", largest=4096, key=b"x" * 32)),
         (neighbour, pack(good, b"1", largest=4096, key=None)),
-        (neighbour, pack(replace(good, epoch=0), b"1", largest=4096, key=KEY)),
-        (neighbour, pack(replace(good, kind=Kind.WANT), b"1", largest=4096, key=KEY)),
+        (neighbour, pack(good._replace(epoch=0), b"1", largest=4096, key=KEY)),
+        (neighbour, pack(good._replace(kind=Kind.WANT), b"1", largest=4096, key=KEY)),
     ]
     with closing(made), closing(stranger):
         for end, frames in forged:

@@ -36,10 +36,14 @@ def test_a_steady_neighbour_has_the_least_or_its_own_time():
 @given(st.lists(SECONDS, min_size=1, max_size=40), st.floats(0, 10))
 def test_the_deadline_is_the_median_and_k_deviations(times, k):
     patience = Patience(Deadlines(k=k, least=1.0, most=60.0))
-    for time in times:
+    counted, new = 0, 0  # arrivals that the deadline is of, and those since
+    for number, time in enumerate(times, 1):
         patience.arrived("cam-1", time)
-        patience.usual("cam-1")  # what is kept of it must not outlive the next arrival
-    last = times[-REMEMBERED:]
+        new += 1
+        if 4 * new >= min(number, REMEMBERED):
+            counted, new = number, 0
+        patience.usual("cam-1")  # what is kept of it must not outlive a quarter of what is remembered
+    last = times[:counted][-REMEMBERED:]
     spread = NORMAL * median(abs(time - median(last)) for time in last)
     assert patience.usual("cam-1") == pytest.approx(median(last) + k * spread)
     assert patience.of("cam-1") == pytest.approx(min(max(median(last) + k * spread, 1.0), 60.0))

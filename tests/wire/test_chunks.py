@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -39,8 +38,8 @@ def test_chunks_in_any_order_and_more_than_once_give_a_message_once(data, size, 
 def test_messages_that_are_mixed_come_apart():
     heads = [
         HEAD,
-        *(replace(HEAD, **{name: 99}) for name in ("epoch", "round", "phase", "stream", "sender")),
-        replace(HEAD, kind=Kind.MODEL),
+        *(HEAD._replace(**{name: 99}) for name in ("epoch", "round", "phase", "stream", "sender")),
+        HEAD._replace(kind=Kind.MODEL),
     ]
     payloads = [bytes([number]) * 100 for number in range(len(heads))]
     several = [frames(payload, head, chunk=30) for head, payload in zip(heads, payloads, strict=True)]
@@ -56,9 +55,9 @@ def test_a_message_of_one_chunk_is_not_copied():
 @pytest.mark.parametrize(
     "other",
     [
-        frames(PAYLOAD, replace(HEAD, schema=1), chunk=30)[1],
-        frames(PAYLOAD, replace(HEAD, codec=1), chunk=30)[1],
-        frames(PAYLOAD, replace(HEAD, run=1), chunk=30)[1],
+        frames(PAYLOAD, HEAD._replace(schema=1), chunk=30)[1],
+        frames(PAYLOAD, HEAD._replace(codec=1), chunk=30)[1],
+        frames(PAYLOAD, HEAD._replace(run=1), chunk=30)[1],
         frames(PAYLOAD[:99], chunk=30)[1],
         frames(PAYLOAD, chunk=40)[1],
         frames(PAYLOAD[:61], chunk=30)[2],
