@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
         words = [word for word in sys.argv[2:] if word != "--print-service"]
         say(unit(words, Path.cwd()))
         return 0
+    from edgekit.coordinator.local import context
     from edgekit.coordinator.role import roles
     from edgekit.coordinator.supervisor import Supervisor
 
@@ -76,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
         once=options.once,
         say=say_aside,
     )
+    if supervisor.roles:
+        context()  # torch is loaded while this machine waits, so that a run begins at once
     return supervisor.run()
 
 

@@ -70,6 +70,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 where every run came to its end, 1 where too few agents came or were left."""
+    _begin_to_load(options)
     from edgekit.cli.watch import Watch
     from edgekit.coordinator.training import Terms, Training
     from edgekit.runs.study import load_study
@@ -100,6 +101,15 @@ def run(options: argparse.Namespace) -> int:
     else:
         show(history)
     return 0
+
+
+def _begin_to_load(options: argparse.Namespace) -> None:
+    """Where agents will run here, torch is loaded in the process that they are forked from, while it is loaded here."""
+    named = options.broker or options.credentials
+    if options.run is not None and (options.local or (options.local is None and not named)):
+        from edgekit.coordinator.local import context
+
+        context()
 
 
 def _broker(options: argparse.Namespace) -> str | None:

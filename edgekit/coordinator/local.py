@@ -19,6 +19,9 @@ from edgekit.errors import EdgekitError
 Say = Callable[[str], None]
 RESTARTS: Final = 5  # of one agent
 LOG = "agent.log"
+THREADS: Final = frozenset(
+    {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
+)  # agents share the cores
 
 
 @dataclass
@@ -97,13 +100,23 @@ def last_words(work: Work) -> str:
 
 
 def context() -> Any:
-    """How agents' processes are made: forked from a server that has loaded torch, so that each starts at once."""
+    """How agents' processes are made: forked from a server that has loaded torch, so that each starts at once.
+
+    The server begins to load it with the first call, and the caller does not wait.
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, "1")  # read once, when torch is loaded there: agents share the cores
+    from multiprocessing import forkserver
+
     made = multiprocessing.get_context("forkserver")
     made.set_forkserver_preload(["edgekit.coordinator.preload"])
+    before = dict(os.environ)
+    os.environ |= dict.fromkeys(THREADS, "1") | before  # read once, when torch is loaded there
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name in THREADS - before.keys():
+            del os.environ[name]
     return made
 
 

@@ -80,6 +80,7 @@ class Session:
         self._snapshots: tuple[int, ...] = ()
         self._schema = 0
         self._wish: int | None = None
+        self._claimed = 0.0  # until when another process of this id may object
         self._up, self._down_since = True, 0.0
         self._in_round = False
         self._seen_changes = -1
@@ -134,9 +135,13 @@ class Session:
         self.opened = True
         self.say(f"{self.me}: connected to {info.broker}")
         self.presence.tell("joining")
-        until = time.monotonic() + CLAIM
-        while time.monotonic() < until:
-            self._poll(0.05)
+        self._claimed = time.monotonic() + CLAIM
+
+    def _claim(self) -> None:
+        """Hear what another process of the same id may have to say; BadInput where there is one."""
+        self._poll(0.0)
+        while (left := self._claimed - time.monotonic()) > 0:
+            self._poll(left)
 
     def _await_spec(self) -> Spec:
         until = time.monotonic() + self._patience
@@ -151,11 +156,14 @@ class Session:
 
     def _prepare(self, spec: Spec) -> None:
         folder = self.folder / spec.name / self.me
+        number = self._known_number(folder)
+        try:
+            self.one = self._make(spec, number)
+        finally:
+            self._claim()  # before anything is said of this id, or written to its folder
         self.keeper = Keeper(folder)
         energy = RoundEnergy.of(self.device.sensor)
         self.account = Account(self.me, self.mail, self.writer, self.keeper, energy)
-        number = self._known_number(folder)
-        self.one = self._make(spec, number)
         self._schema = spec.schema
         self._snapshots = self.keeper.snapshots()
         self._wish = number

@@ -7,9 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
-
-import psutil
+from typing import TYPE_CHECKING, Any, Final
 
 from edgekit.coordinator.access import Access
 from edgekit.coordinator.device_file import DeviceFile
@@ -18,11 +16,13 @@ from edgekit.coordinator.names import check_names
 from edgekit.errors import BadInput
 from edgekit.wire.credentials import Credentials
 from edgekit.wire.document import Trust
-from edgekit.wire.faults import Faults, FaultyTransport
 from edgekit.wire.identity import Identity
 from edgekit.wire.mqtt import MqttTransport
 from edgekit.wire.transport import LinkError, Transport
 from edgekit.yaml_lines import Document
+
+if TYPE_CHECKING:  # it needs numpy, which a machine that waits for runs does without
+    from edgekit.wire.faults import Faults
 
 Say = Callable[[str], None]
 ATTEMPTS: Final = 3  # to open the first link: a broker that many agents meet at once may turn some away
@@ -53,6 +53,8 @@ class Post:
         tls = credentials.tls() if address.tls else None
         transport: Transport = MqttTransport(address, run, me, tls=tls, insecure=self.insecure)
         if self.faults is not None:
+            from edgekit.wire.faults import FaultyTransport
+
             transport = FaultyTransport(transport, self.faults, self.seed + zlib.crc32(me.encode()))
         identity = self._identity(credentials, me)
         return Access(
@@ -153,6 +155,8 @@ def make_agent(spec: Spec, number: int | None, device: DeviceFile) -> Any:
 
 def _refuse_too_large(made: Any, limit: float | None) -> None:
     """Rows, gradients and what came in, counted; and the samples."""
+    import psutil
+
     row = made.row.nbytes
     copies = 6 + len(made.run.optimizer.memory) + 2 * made.run.agents * bool(made.run.algorithm.public)
     wanted = row * copies + made.objective.samples.x.nbytes + made.evaluator.x.nbytes

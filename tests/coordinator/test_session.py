@@ -149,6 +149,21 @@ def test_a_second_process_of_the_same_id_is_turned_away(tmp_path):
     finished(stage)
 
 
+def test_what_fails_under_an_id_in_use_says_nothing_under_it(tmp_path):
+    """The first of that id must not be taken for failed because a second cannot make its model."""
+    stage = whole(Stage(tmp_path, spec_of(LONG)))
+    stage.play(lambda: len(stage.lines()) > 1)
+
+    def fail(spec, wish):
+        raise BadInput("data: not here.")
+
+    stage.join("cam-1", 1, label="second", make=fail)
+    stage.play(lambda: "second" in stage.ended)
+    assert "id 'cam-1' is in use" in str(stage.ended.pop("second"))
+    stage._threads.pop()
+    finished(stage)
+
+
 def test_a_stranger_with_the_same_id_is_turned_away(tmp_path):
     """Another machine that was given the same id: it has another key."""
     stage = whole(Stage(tmp_path, spec_of(LONG)))

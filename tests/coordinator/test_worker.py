@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from edgekit.coordinator import worker as module
 from edgekit.coordinator.device_file import DeviceFile, Limits
 from edgekit.coordinator.documents import Spec
 from edgekit.coordinator.names import hashes
@@ -88,7 +87,7 @@ def test_a_machine_without_memory(spec, monkeypatch):
     class Full:
         available = 10
 
-    monkeypatch.setattr(module.psutil, "virtual_memory", Full)
+    monkeypatch.setattr("psutil.virtual_memory", Full)
     with pytest.raises(BadInput, match="memory"):
         make_agent(spec, 0, DeviceFile(limits=Limits(memory_gb=8.0)))
 

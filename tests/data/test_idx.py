@@ -110,6 +110,27 @@ def test_packing_loses_nothing(tmp_path, monkeypatch):
     np.testing.assert_array_equal(test_y, parts["t10k-labels-idx1-ubyte"])
 
 
+def test_what_was_unpacked_is_kept_and_a_broken_copy_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = idx.read_sample(idx.SAMPLE)
+    (kept,) = (tmp_path / "edgekit" / "unpacked").iterdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(idx.lzma, "decompress", None)  # it is not unpacked again
+        second = idx.read_sample(idx.SAMPLE)
+    kept.write_bytes(kept.read_bytes()[:1000])
+    third = idx.read_sample(idx.SAMPLE)
+    for one, two, three in zip(first, second, third, strict=True):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, three)
+    assert len(list(kept.parent.iterdir())) == 1
+
+
+def test_without_a_place_to_keep_it_the_sample_is_unpacked_each_time(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(idx.read_sample(idx.SAMPLE)[0]) == 10_000
+
+
 def test_the_known_checksums_are_those_of_the_real_files():
     for file in idx.FASHION_FILES:
         content = shared(f"fashion-mnist/{file.name}").read_bytes()
