@@ -168,7 +168,7 @@ def read_sample(path: Path) -> Parts:
 
 
 def _unpacked(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a packed sample, kept in the cache folder: each of many agents would pay 0.3 s for the unpacking."""
+    """The arrays of a packed sample, kept in the cache folder: each of many agents would pay 0.3 s for it."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     kept = cache_folder("unpacked") / f"{path.stem}-{digest[:16]}.npz"
     with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(kept) as found:

@@ -82,7 +82,7 @@ class Trust:
         self._keys: dict[str, _Known] = {}
         self._newest: dict[tuple[str, str], int] = {}
 
-    def open(self, payload: bytes, sender: str, name: str) -> dict[str, Any]:
+    def open(self, payload: bytes | bytearray, sender: str, name: str) -> dict[str, Any]:
         """The body of a document that came as `name` of `sender`; BadDocument for anything else."""
         try:
             return self._open(payload, sender, name)
@@ -93,7 +93,7 @@ class Trust:
         """The highest number of a document that was opened; who comes back goes on above its own."""
         return self._newest.get((sender, name), WILL)
 
-    def _open(self, payload: bytes, sender: str, name: str) -> dict[str, Any]:
+    def _open(self, payload: bytes | bytearray, sender: str, name: str) -> dict[str, Any]:
         envelope = _envelope(payload)
         for key, expected in (("run", self.run), ("sender", sender), ("name", name)):
             if envelope[key] != expected:
@@ -170,7 +170,7 @@ def _certified(public: bytes, ca: x509.Certificate, sender: str) -> _Known:
     return _Known(public, key, certificate)
 
 
-def _envelope(payload: bytes) -> dict[str, Any]:
+def _envelope(payload: bytes | bytearray) -> dict[str, Any]:
     if len(payload) > LARGEST:
         raise _Refused(f"it has {len(payload):,} bytes; at most {LARGEST:,} are allowed.")
     found = _parsed(payload)
@@ -190,7 +190,7 @@ def _body(content: bytes) -> dict[str, Any]:
     return found
 
 
-def _parsed(content: bytes) -> Any:
+def _parsed(content: bytes | bytearray) -> Any:
     try:
         value = json.loads(content.decode())
         canonical = _canonical(value) == content

@@ -130,9 +130,9 @@ class FaultyTransport:
         self.counts[what] += happens
         return happens
 
-    def _corrupted(self, payload: bytes) -> bytes:
+    def _corrupted(self, payload: bytes | bytearray) -> bytes:
         if self._random.random() < 0.5:
-            return payload[: self._random.integers(len(payload))]
+            return bytes(payload[: self._random.integers(len(payload))])
         damaged, bit = bytearray(payload), int(self._random.integers(8 * len(payload)))
         damaged[bit // 8] ^= 1 << bit % 8
         return bytes(damaged)

@@ -119,7 +119,7 @@ def packing(head: Head, payload: bytes | memoryview, *, largest: int, key: bytes
         yield _sealed(start, part, key)
 
 
-def unpack(data: bytes, key: bytes | None) -> Frame:
+def unpack(data: bytes | bytearray, key: bytes | None) -> Frame:
     """The frame that bytes are; BadFrame where they are none."""
     if len(data) < HEADER:
         raise BadFrame(Reason.SHORT)

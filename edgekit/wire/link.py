@@ -32,7 +32,7 @@ TURN: Final = 1.0  # seconds after which paho must look at its clock
 V5: Final = MQTTProtocolVersion.MQTTv5
 V311: Final = MQTTProtocolVersion.MQTTv311
 
-Hear = Callable[[str, bytes, bool], None]
+Hear = Callable[[str, bytes | bytearray, bool], None]
 
 
 class Lost(LinkError):

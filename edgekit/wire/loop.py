@@ -208,13 +208,15 @@ class Loop:
             self._pass_on(link)
             link.turn(0.05)
 
-    def _hear(self, topic: str, payload: bytes, retained: bool) -> None:
+    def _hear(self, topic: str, payload: bytes | bytearray, retained: bool) -> None:
         known = self._places.get(topic) or self._place(topic)
         if known is None:
             return
         what, sender, name = known
-        if what == "document" or not retained:  # a retained frame is of another time
+        if what == "frame" and not retained:  # a retained one is of another time
             self._heard.put(Message(what, sender, name, payload))
+        elif what == "document" or not retained:
+            self._heard.put(Message(what, sender, name, bytes(payload)))
 
     def _place(self, topic: str) -> tuple[What, str, str] | None:
         """What a topic says, remembered."""

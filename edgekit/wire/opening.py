@@ -120,7 +120,7 @@ class _Trial:
         self.link.hear, self.link.refused = self._hear, self._refused
         self.link.quieten()
 
-    def _listen(self, topic: str, payload: bytes, retained: bool) -> None:
+    def _listen(self, topic: str, payload: bytes | bytearray, retained: bool) -> None:
         if topic == self._topic:
             self._came = len(payload)
         elif topic == VERSION:
@@ -132,7 +132,7 @@ class _Trial:
         self._no = error
 
 
-def _name(version: bytes) -> str:
+def _name(version: bytes | bytearray) -> str:
     """What a broker says of itself, such as "mosquitto version 2.0.11", in short."""
     text = version.decode("utf-8", "replace").replace(" version", "")
     return "".join(letter for letter in text if letter.isprintable())[:64]

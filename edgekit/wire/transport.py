@@ -38,7 +38,7 @@ class LinkError(EdgekitError):
 class Message(NamedTuple):
     """Something that came in.
 
-    frame, line: `payload` from `sender`. document: `payload` is the newest `name` of `sender`, b"" once it is
+    frame, line: `payload` from `sender`; that of a frame may be a bytearray, which is then the receiver's own. document: `payload` is the newest `name` of `sender`, b"" once it is
     withdrawn. link: `name` is "down" or "up"; after "up" everything that is listened to is heard again, but frames in
     between are lost.
     """
@@ -46,7 +46,7 @@ class Message(NamedTuple):
     what: What
     sender: str = ""
     name: str = ""
-    payload: bytes = b""
+    payload: bytes | bytearray = b""
 
 
 @dataclass(frozen=True)

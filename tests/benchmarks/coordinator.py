@@ -1,8 +1,8 @@
 """The coordinator beside bare paho on the same broker, in turns: rounds, throughput, CPU, start-up.
 
 Communication is a round without its gradient and without the coding and averaging of rows. What these take is measured
-in their place, as a third side: the rounds over paho with the same coding and averaging at their end, less those without
-(averaging_ms). Measured by themselves they take a third of that: between messages of eight processes caches are cold.
+in their place, as a third side: rounds over paho with the same coding and averaging at their end, less those without
+(averaging_ms). By themselves they would take a third of that: among messages of eight processes their caches are cold.
 whole_ratio is of the round as it is, with all of it.
 
 Run by hand: python tests/benchmarks/coordinator.py [--cases raw small cnn large megabyte start]
