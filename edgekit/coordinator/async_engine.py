@@ -71,7 +71,7 @@ class AsyncEngine(Engine[AsyncSolo]):
         exchange: bool = True,
     ) -> None:
         """Go on in a new epoch among these agents; who `joined` (positions) starts from its sponsors' models."""
-        self.epoch, self.ids, self.mail.numbers = epoch, ids, numbers
+        self.epoch, self.ids, self.mail.numbers, self.behind = epoch, ids, numbers, ""
         self._open, self._models, self._given = {}, {}, {}
         position = roster.ids.index(self.solo.agent)
         self.mail.listen(())
@@ -81,7 +81,7 @@ class AsyncEngine(Engine[AsyncSolo]):
         try:
             steps.send(self._opened(phase))
         except StopIteration as end:
-            self.solo.enter(roster, end.value)
+            self.solo.enter(roster, self._first(end.value))
 
     def round(self) -> Report:
         """One piece of work and the offer after it; before, what came in meanwhile."""

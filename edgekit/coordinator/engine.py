@@ -23,7 +23,8 @@ class Engine(Generic[Agent]):
 
     ids: the agents of the roster by position; gone(id): whether an agent is known to be lost, and not waited for;
     overtaken(): whether the others have gone on without this epoch, so that waiting is in vain; other: what becomes of
-    documents and changes of the link. payload_bytes, messages: sent so far, each counted for every receiver.
+    documents and changes of the link. behind: why it must be taken in anew, "" where it need not. payload_bytes,
+    messages: sent so far, each counted for every receiver.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Engine(Generic[Agent]):
         self.solo: Agent = solo
         self.mail, self.patience, self.schema = mail, Patience(deadlines), schema
         self.gone, self.overtaken, self.other = gone, overtaken, other
-        self.epoch, self.up, self.behind = 0, True, False
+        self.epoch, self.up, self.behind = 0, True, ""
         self.ids: tuple[str, ...] = ()
         self.payload_bytes, self.messages = 0, 0
         self.report = Report(0)
@@ -70,6 +71,13 @@ class Engine(Generic[Agent]):
         """Go on from a snapshot that was taken among the same agents."""
         self.solo.restore(found)
         self.payload_bytes, self.messages = found.facts["payload_bytes"], found.facts["messages_sent"]
+
+    def _first(self, model: torch.Tensor | None) -> torch.Tensor:
+        """The model of an epoch's start; without one this agent has to be taken in again, by other sponsors."""
+        if model is None:
+            self.behind = "no neighbour sent it a model to start from"
+            return self.model
+        return model
 
     def _count(self, messages: int, size: int) -> None:
         """So many messages, of so many bytes in all, are sent."""

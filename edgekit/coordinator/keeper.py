@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -12,11 +11,12 @@ from typing import IO, Any
 from edgekit import tensor_file
 from edgekit.coordinator.report import Report
 from edgekit.decentralized.snapshot import Snapshot
-from edgekit.errors import BadInput
+from edgekit.folder_lock import locked
 from edgekit.journal import Journal, read_json, write_json
 
 KEPT = 2  # snapshots
 PATIENCE = 5.0  # seconds for the process before this one to end
+IN_USE = "another process is this agent. End it first, or give this one an --id and an --out of its own."
 ROUNDS, LINES = "rounds.jsonl", "lines.jsonl"
 
 
@@ -27,7 +27,7 @@ class Keeper:
         self.folder = folder
         self.journal = Journal(folder)
         self._rounds: IO[str] | None = None
-        self._lock = _locked(folder / "lock")
+        self._lock = locked(folder, IN_USE, patience=PATIENCE)
 
     def round(self, report: Report, **more: Any) -> None:
         """Add a line to rounds.jsonl."""
@@ -88,28 +88,6 @@ class Keeper:
             self._rounds.close()
         if self._lock is not None:
             self._lock.close()
-
-
-def _locked(path: Path) -> IO[bytes] | None:
-    """A file that one process at a time holds; BadInput where another does not let go of it. None without locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    file = open(path, "wb")  # noqa: SIM115
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
-        except OSError as error:
-            if time.monotonic() > until:
-                file.close()
-                raise BadInput(
-                    f"{path.parent}: another process is this agent. End it first, or give this one an --id "
-                    "and an --out of its own."
-                ) from error
-            time.sleep(0.1)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from edgekit.decentralized.solo import Solo
 from edgekit.decentralized.sponsors import sponsors
 
 Rows = torch.Tensor
-Opening = Generator[Phase, Incoming, Rows]
+Opening = Generator[Phase, Incoming, Rows | None]
 MODELS, COPIES = -2, -1  # phases before the first of a round
 _NO_RANDOM: Any = np.random.default_rng(0)  # a raw row is not drawn
 
@@ -35,7 +35,10 @@ def graph_of(solo: Solo | AsyncSolo, roster: Roster) -> Graph:
 
 
 def first_model(solo: Solo | AsyncSolo, graph: Graph, position: int, joined: Collection[int]) -> Opening:
-    """The own model [1, P]; where this agent joined, the mean of its sponsors', with their running statistics."""
+    """The own model [1, P]; where this agent joined, the mean of its sponsors', with their running statistics.
+
+    None where no sponsor answered: a model that is not of this run must not be averaged into it.
+    """
     asked: Mapping[int, tuple[int, ...]] = sponsors(graph, frozenset(joined))
     buffers = solo.objective.buffers.get(solo.agent)
     parts = [solo.model[0]] if buffers is None else [solo.model[0], buffers]
@@ -49,7 +52,7 @@ def first_model(solo: Solo | AsyncSolo, graph: Graph, position: int, joined: Col
     arrived = yield Phase(MODELS, outgoing, givers, message_size(limits), RAW.number)
     given = [rows for giver in givers if (rows := _rows(arrived.get(giver), specs, limits)) is not None]
     if not given:
-        return solo.model
+        return None if givers else solo.model
     means = [_mean([as_tensor(rows[index], part) for rows in given]) for index, part in enumerate(parts)]
     if buffers is not None:
         buffers.copy_(means[1])

@@ -28,6 +28,7 @@ from edgekit.wire.frame import Head, Kind
 from edgekit.wire.transport import Message
 
 ASKED_AFTER: Final = (1, 2, 4, 8)  # rounds
+FAR: Final = "more than a few rounds behind"
 AHEAD_BYTES: Final = 32 << 20  # of messages for rounds to come
 Key = tuple[int, int]  # round, phase; those before the first of a round are negative
 
@@ -76,7 +77,7 @@ class PeerEngine(Engine[Solo]):
         """
         self.epoch, self.ids, self._numbers = epoch, ids, roster.ids
         self.mail.numbers = numbers
-        self._silent, self.behind = set(), False
+        self._silent, self.behind = set(), ""
         self._boxes, self._began = {}, {}
         self._now = (self.number, 0)
         self._take_ahead()
@@ -85,7 +86,7 @@ class PeerEngine(Engine[Solo]):
         self._static = self.solo.topology.period(len(roster)) == 1
         self._receivers = set(graph.receivers(position)) if self._static else set()
         self.mail.listen({ids[sender] for sender in graph.senders(position)} if self._static else ())
-        model, copies = self._opened(first_model(self.solo, graph, position, joined)), {}
+        model, copies = self._first(self._opened(first_model(self.solo, graph, position, joined))), {}
         if self.solo.algorithm.public and exchange:
             copies = self._opened(first_copies(model, graph, position))
         self.solo.enter(roster, model, copies)
@@ -108,7 +109,7 @@ class PeerEngine(Engine[Solo]):
         report.seconds = monotonic() - start
         stale = self.solo.peer.stale
         if stale and not all(self.gone(self.ids[sender]) for sender in stale):
-            self.behind = True
+            self.behind = FAR
         return report
 
     def listen(self, timeout: float) -> None:
@@ -228,7 +229,7 @@ class PeerEngine(Engine[Solo]):
         if key in self._boxes or key > self._now:
             if key[0] - number > KEPT:
                 self.mail.counts["too far ahead"] += 1
-                self.behind = True
+                self.behind = FAR
                 return
             self._boxes.setdefault(key, {})[sender] = letter.payload
         elif self.solo.peer.late(*key, sender, letter.payload):

@@ -259,7 +259,7 @@ class Session:
         if members.stop:
             raise Stopped(f"the run was stopped: {members.stop}")
         if (self._engine.behind or self._expelled()) and self.presence.status != "behind":
-            why = "the others went on without it" if self._expelled() else "more than a few rounds behind"
+            why = "the others went on without it" if self._expelled() else self._engine.behind
             self.say(f"{self.me}: {why}: it waits to be taken in again")
             self.presence.tell("behind")
             if not self._await_again(spec):

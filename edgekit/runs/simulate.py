@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from edgekit.errors import BadInput, MissingDependency
+from edgekit.folder_lock import locked
 from edgekit.journal import Journal, environment, new_folder, write_json
 from edgekit.progress import make_progress
 from edgekit.runs import statistics
@@ -31,6 +32,7 @@ from edgekit.runs.task import Task, cached_arrays, run_task
 Say = Callable[[str], None]
 POLL = 0.5  # seconds between two looks at how far the runs are
 SUMMARY = "summary.json"
+IN_USE = "another process is at this run. Wait for it, or give this one an --out of its own."
 
 
 def simulate(
@@ -66,7 +68,15 @@ class Simulation:
         self.jobs = max(1, min(jobs or os.cpu_count() or 1, count))
 
     def history(self) -> History:
-        """Everything that is not done yet, then the summary and the report."""
+        """Everything that is not done yet, then the summary and the report; BadInput where another process does it."""
+        held = locked(self.folder, IN_USE)
+        try:
+            return self._done()
+        finally:
+            if held is not None:
+                held.close()
+
+    def _done(self) -> History:
         (self.folder / "run.yaml").write_text(
             to_yaml(self.study.document.value, folder=self.folder), encoding="utf-8"
         )

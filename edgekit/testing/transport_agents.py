@@ -82,7 +82,9 @@ def quiet(agent: Transport) -> list[Message]:
 def frames_of(messages: Iterable[Message], sender: Transport) -> list[bytes]:
     """The frames of a sender, repeats left out: a frame may come twice."""
     found = (message for message in messages if (message.what, message.sender) == ("frame", sender.me))
-    return [payload for payload in dict.fromkeys(bytes(message.payload) for message in found) if payload != PROBE]
+    return [
+        payload for payload in dict.fromkeys(bytes(message.payload) for message in found) if payload != PROBE
+    ]
 
 
 def documents_of(messages: Iterable[Message], sender: Transport) -> list[tuple[str, bytes]]:

@@ -14,9 +14,9 @@ ONCE_OR_MORE: Final = 0x02  # quality of service 1
 class PahoClient(Client):
     """A client that calls `hear(topic, payload, retained)` instead of `on_message`.
 
-    paho copies a payload five times on its way to `on_message`. Here it stays where it was received, in a bytearray that
-    belongs to whoever hears it. This relies on names within paho 2.2. Where one is not as it was, or a packet is out of the ordinary,
-    paho goes its own way, which ends in `on_message`.
+    paho copies a payload five times on its way to `on_message`. Here it stays where it was received, in a bytearray
+    that belongs to whoever hears it. This relies on names within paho 2.2. Where one is not as it was, or a packet is
+    out of the ordinary, paho goes its own way, which ends in `on_message`.
     """
 
     hear: Callable[[str, bytes | bytearray, bool], None]

@@ -38,9 +38,9 @@ class LinkError(EdgekitError):
 class Message(NamedTuple):
     """Something that came in.
 
-    frame, line: `payload` from `sender`; that of a frame may be a bytearray, which is then the receiver's own. document: `payload` is the newest `name` of `sender`, b"" once it is
-    withdrawn. link: `name` is "down" or "up"; after "up" everything that is listened to is heard again, but frames in
-    between are lost.
+    frame, line: `payload` from `sender`; that of a frame may be a bytearray, which is then the receiver's own.
+    document: `payload` is the newest `name` of `sender`, b"" once it is withdrawn. link: `name` is "down" or "up";
+    after "up" everything that is listened to is heard again, but frames in between are lost.
     """
 
     what: What

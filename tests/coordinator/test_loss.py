@@ -242,6 +242,18 @@ def test_an_agent_that_is_far_behind_says_so():
         assert made.engines[2].mail.dropped()["too far ahead"] > 0
 
 
+def test_who_joins_and_gets_no_model_waits_to_be_taken_in_again():
+    """Its own model is not of this run: averaged with the others it would undo what they have learned."""
+    made = entered(DPSGD(), random(AGENTS, SIZE), deadlines=Deadlines(least=0.2, most=0.2))
+    with closing(made):
+        made.rounds(2)
+        engine, ids = made.engines[2], made.engines[2].ids
+        engine.enter(2, ALL, ids, dict(zip(ALL.ids, ids, strict=True)), joined=[2])
+        assert engine.behind == "no neighbour sent it a model to start from"
+        made.enter(3, ALL, joined=[2])
+        assert not engine.behind
+
+
 def test_who_is_gone_is_not_waited_for():
     gone = {"agent-3"}
     hub, models = MemoryHub(), random(AGENTS, SIZE)

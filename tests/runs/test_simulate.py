@@ -18,6 +18,7 @@ import torch
 
 import edgekit
 from edgekit.errors import BadInput
+from edgekit.folder_lock import locked
 from edgekit.runs.assemble import assemble
 from edgekit.runs.history import History
 from edgekit.runs.overlay import latex, overlay, write_csv
@@ -267,6 +268,19 @@ def test_what_cannot_work_is_refused_before_the_start(tmp_path, changes, message
     with pytest.raises(BadInput, match=message) as caught:
         made(tmp_path, **changes)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_written_by_one_process_at_a_time(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    held = locked(out, "the first")
+    with pytest.raises(
+        BadInput, match="another process is at this run. Wait for it, or give this one an --out"
+    ):
+        edgekit.simulate(write(tmp_path), out=out, jobs=1)
+    assert not list(out.glob("**/*.jsonl"))[1:]  # its journal apart, nothing was written
+    held.close()
+    assert edgekit.simulate(write(tmp_path), out=out, jobs=1).summary
 
 
 def test_a_disconnected_graph_is_refused(tmp_path):
