@@ -3,7 +3,8 @@
 Communication is a round without its gradient and without the coding and averaging of rows. What these take is measured
 in their place, as a third side: rounds over paho with the same coding and averaging at their end, less those without
 (averaging_ms). By themselves they would take a third of that: among messages of eight processes their caches are cold.
-whole_ratio is of the round as it is, with all of it.
+whole_ratio is of the round as it is, with all of it; gradient_ms_for_a_tenth the gradient, in CPU time of an agent, of
+which communication takes a tenth.
 
 Run by hand: python tests/benchmarks/coordinator.py [--cases raw small cnn large megabyte start]
 """
@@ -91,6 +92,7 @@ def measure(case: Case, cases: Cases, *, segments: int, smoke: bool) -> None:
         paho_cpu_ms=round(1000 * float(np.median(cpu["paho"])), 3),
         cpu_ratio=as_pair(cpu_ratio),
         gradient_ms=round(1000 * float(np.median(cpu["gradient"])), 3) if case.cnn else None,
+        gradient_ms_for_a_tenth=round(10_000 * float(np.median(cpu["edgekit"] - averaging_cpu)), 1),
         megabytes_a_second=round(megabytes / float(np.median(wall["edgekit"])), 1),
         payload_bytes=sent[0],
         frame_bytes=sent[1],
