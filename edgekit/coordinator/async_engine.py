@@ -100,10 +100,11 @@ class AsyncEngine(Engine[AsyncSolo]):
         report.seconds = monotonic() - start
         return report
 
-    def listen(self, timeout: float) -> None:
-        """Take in what comes, for at most so long, and answer."""
-        self._take(self.mail.receive(timeout))
+    def listen(self, timeout: float) -> bool:
+        """Take in what comes, for at most so long, and answer; whether something came."""
+        came = self._take(self.mail.receive(timeout))
         self._send_again()
+        return came
 
     @property
     def idle(self) -> bool:

@@ -19,9 +19,8 @@ from edgekit.errors import EdgekitError
 Say = Callable[[str], None]
 RESTARTS: Final = 5  # of one agent
 LOG = "agent.log"
-THREADS: Final = frozenset(
-    {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
-)  # agents share the cores
+# agents share the cores
+THREADS: Final = frozenset({"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"})
 
 
 @dataclass

@@ -112,9 +112,9 @@ class PeerEngine(Engine[Solo]):
             self.behind = FAR
         return report
 
-    def listen(self, timeout: float) -> None:
-        """Take in what comes, for at most so long, while there is nothing to wait for."""
-        self._take(self.mail.receive(timeout))
+    def listen(self, timeout: float) -> bool:
+        """Take in what comes, for at most so long, while there is nothing to wait for; whether something came."""
+        return self._take(self.mail.receive(timeout))
 
     def _exchange(self, phase: Phase, kind: Kind = Kind.DATA) -> Incoming:
         """Send what a phase sends; what came of what it expects."""

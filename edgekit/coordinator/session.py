@@ -139,9 +139,8 @@ class Session:
 
     def _claim(self) -> None:
         """Hear what another process of the same id may have to say; BadInput where there is one."""
-        self._poll(0.0)
-        while (left := self._claimed - time.monotonic()) > 0:
-            self._poll(left)
+        while self._poll(max(0.0, self._claimed - time.monotonic())) or time.monotonic() < self._claimed:
+            pass
 
     def _await_spec(self) -> Spec:
         until = time.monotonic() + self._patience
@@ -491,14 +490,14 @@ class Session:
             facts=self._facts,
         )
 
-    def _poll(self, timeout: float) -> None:
-        """Take in what comes; frames have no place yet and are asked for later."""
+    def _poll(self, timeout: float) -> bool:
+        """Take in what comes, and whether something did; frames have no place yet and are asked for later."""
         if self.engine is not None:
-            self.engine.listen(timeout)
-            return
+            return self.engine.listen(timeout)
         item = self.mail.receive(timeout)
         if item is not None and not isinstance(item, Letter):
             self._hear(item)
+        return item is not None
 
     def _hear(self, message: Message) -> None:
         if message.what == "link":
