@@ -79,7 +79,7 @@ def answering(answer: bytes):
 @needs_mosquitto
 def test_a_plain_broker_on_this_machine_will_do(plain):
     found = checked(plain.address)
-    assert states(found) == ["ok"] * len(NAMES)
+    assert states(found) == ["ok"] * len(NAMES), found
     assert found["TLS"].seen == "none: what is sent stays on this machine"
     assert found["login"].seen == "as anyone, in MQTT 5"
     assert "anyone on this machine may do anything" in found["rights"].seen
@@ -89,14 +89,14 @@ def test_the_broker_in_python_will_do():
     pytest.importorskip("amqtt")
     with Embedded() as broker:
         found = checked(broker.url)
-    assert states(found) == ["ok"] * len(NAMES)
+    assert states(found) == ["ok"] * len(NAMES), found
     assert "in MQTT 3.1.1" in found["login"].seen
 
 
 @needs_mosquitto
 def test_a_broker_of_a_site_is_as_it_should_be(strict, cam):
     found = checked(strict.address, cam)
-    assert states(found) == ["ok"] * len(NAMES)
+    assert states(found) == ["ok"] * len(NAMES), found
     assert "certificate of localhost" in found["TLS"].seen
     assert found["rights"].seen == "'cam-1' writes in its own name only, and reads what is for it"
 
@@ -181,7 +181,7 @@ def test_a_name_that_is_not_in_the_certificate(strict, cam):
 @needs_mosquitto
 def test_without_an_id_the_certificate_says_who_it_is(strict, cam):
     found = checked(strict.address, replace(cam, id=None))
-    assert states(found) == ["ok"] * len(NAMES)
+    assert states(found) == ["ok"] * len(NAMES), found
 
 
 @needs_mosquitto
@@ -289,7 +289,7 @@ def test_websockets(tmp_path, site, cam):
             found = checked(replace(running.address, path="/mqtt"), cam)
     except (AssertionError, TimeoutError):
         pytest.skip("this Mosquitto serves no websockets")
-    assert states(found) == ["ok"] * len(NAMES)
+    assert states(found) == ["ok"] * len(NAMES), found
 
 
 def test_a_finding_is_plain_json():
