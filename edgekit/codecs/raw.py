@@ -26,7 +26,7 @@ class Raw(Codec):
         return row.astype(spec.little, copy=False).tobytes()
 
     def decode(self, payload: Payload, spec: RowSpec) -> Row:
-        """The values in the machine's byte order; a copy, unless they lie where they can be read and written in place."""
+        """The values in the machine's byte order; a copy, unless they can be used where they lie."""
         check_length(self.name, payload, self.size(spec))
         values = np.frombuffer(payload, spec.little)
         return check_decoded(self.name, values.astype(spec.dtype, copy=not values.flags.behaved))
