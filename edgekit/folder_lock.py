@@ -11,16 +11,16 @@ from edgekit.errors import BadInput
 NAME = "lock"
 
 
-def locked(folder: Path, complaint: str, *, patience: float = 0.0) -> IO[bytes] | None:
-    """A file in the folder that is this process's until it is closed; None on systems without such locks.
+def locked(folder: Path, complaint: str, *, patience: float = 0.0) -> IO[bytes]:
+    """A file in the folder that is this process's until it is closed; on Windows others may open it too.
 
     BadInput "FOLDER: COMPLAINT" where another process has not let go of it within `patience` seconds.
     """
+    file = open(folder / NAME, "wb")  # noqa: SIM115
     try:
         import fcntl
     except ImportError:  # Windows
-        return None
-    file = open(folder / NAME, "wb")  # noqa: SIM115
+        return file
     until = time.monotonic() + patience
     while True:
         try:

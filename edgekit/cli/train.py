@@ -70,17 +70,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """0 where every run came to its end, 1 where too few agents came or were left."""
-    _begin_to_load(options)
-    from edgekit.cli.watch import Watch
-    from edgekit.coordinator.training import Terms, Training
-    from edgekit.runs.study import load_study
-
     if options.stop:
         return _stop(options)
     if options.run is None:
         raise BadInput("train: it needs a run file. Write one with: edgekit init run")
-    study = load_study(options.run, overrides=options.overrides)
     broker, local = _broker(options), options.local
+    if local or (local is None and not broker):
+        from edgekit.coordinator.local import context
+
+        context()  # torch is loaded where agents are forked from, while it is loaded here
+    from edgekit.cli.watch import Watch
+    from edgekit.coordinator.training import Terms, Training
+    from edgekit.runs.study import load_study
+
+    study = load_study(options.run, overrides=options.overrides)
     if local is None:
         local = 0 if broker else max(cell.run.agents for cell in study.cells)
     if local < 0 or options.wait < 0:
@@ -101,15 +104,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         show(history)
     return 0
-
-
-def _begin_to_load(options: argparse.Namespace) -> None:
-    """Where agents will run here, torch is loaded in the process that they are forked from, while it is loaded here."""
-    named = options.broker or options.credentials
-    if options.run is not None and (options.local or (options.local is None and not named)):
-        from edgekit.coordinator.local import context
-
-        context()
 
 
 def _broker(options: argparse.Namespace) -> str | None:

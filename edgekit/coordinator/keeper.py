@@ -86,8 +86,7 @@ class Keeper:
         """Close what is open."""
         if self._rounds is not None:
             self._rounds.close()
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.close()
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -63,8 +63,7 @@ class Mail:
         """Send a message to all who listen or to one agent, each frame while the next is made; its frames."""
         frames = []
         for frame in packing(head, payload, largest=self.info.largest, key=self.key):
-            self.transport.send(frame, to)
-            self.sent += len(frame)
+            self.send((frame,), to)
             frames.append(frame)
         return frames
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from edgekit.errors import BadInput, EdgekitError
-
-if TYPE_CHECKING:  # loaded where there is a sensor: most agents have none
-    from edgekit.profile.sampler import Sampler, Sensor
+from edgekit.profile.energy import window_energy
+from edgekit.profile.sampler import Sampler, Sensor
+from edgekit.profile.trace import Window
 
 
 class RoundEnergy:
@@ -46,8 +45,6 @@ class RoundEnergy:
         """Read from here on."""
         if self._sensor is None or self._sampler is not None:
             return
-        from edgekit.profile.sampler import Sampler
-
         try:
             self._sampler, self._rounds = Sampler(self._sensor), 0
         except EdgekitError:  # the sensor went away: the training goes on without
@@ -66,9 +63,6 @@ class RoundEnergy:
         """Read no longer, and add up what was read."""
         if self._sampler is None or self._sensor is None:
             return
-        from edgekit.profile.energy import window_energy
-        from edgekit.profile.trace import Window
-
         sampler, self._sampler = self._sampler, None
         window = Window(self._began, time.monotonic())
         sampler.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
+import os
 import tempfile
 import zipfile
 import zlib
@@ -180,8 +181,17 @@ def _unpacked(path: Path) -> dict[str, np.ndarray]:
     images = np.frombuffer(raw, np.uint8).reshape(-1, 1, size, size).transpose(0, 1, 3, 2)
     arrays = {"images": np.ascontiguousarray(images[order]), "labels": labels[order], "train": train}
     with suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".npz", delete=False) as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        Path(file.name).replace(kept)
+        _keep(kept, arrays)
     return arrays
+
+
+def _keep(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays whole or not at all, under a name of its own: many agents may do so at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with open(handle, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)

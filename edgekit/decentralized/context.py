@@ -98,9 +98,13 @@ class Context:
 
     def mean_loss(self) -> float:
         """The mean of the batches' losses since it was last asked for; NaN where there were none."""
-        losses = self.losses[0] if len(self.losses) == 1 else _joined(self.losses)
+        if not self.losses:
+            return float("nan")
+        losses = (
+            self.losses[0] if len(self.losses) == 1 else torch.cat([loss.reshape(-1) for loss in self.losses])
+        )
         self.losses.clear()
-        return float("nan") if losses is None else float(losses.mean())
+        return float(losses.mean())
 
     def take(self, row: int) -> Context:
         """The context of one row alone, sharing its memory and counters."""
@@ -156,7 +160,3 @@ class Context:
     def _chunks(self, x: Rows) -> list[slice]:
         count, each = x.shape[0], max(1, CHUNK_BYTES // max(1, x.shape[1] * x.element_size()))
         return [slice(start, min(start + each, count)) for start in range(0, count, each)]
-
-
-def _joined(losses: list[torch.Tensor]) -> torch.Tensor | None:
-    return torch.cat([loss.reshape(-1) for loss in losses]) if losses else None

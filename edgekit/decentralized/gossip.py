@@ -21,9 +21,8 @@ def accumulate(terms: Sequence[Rows], weights: Sequence[float], out: Rows) -> Ro
     """out <- sum_k weights_k terms_k, in that order, in place."""
     if not terms:
         return out.zero_()
-    both = zip(terms, weights, strict=True)
-    torch.mul(*next(both), out=out)
-    for term, weight in both:
+    torch.mul(terms[0], weights[0], out=out)
+    for term, weight in zip(terms[1:], weights[1:], strict=True):
         out.add_(term, alpha=weight)
     return out
 

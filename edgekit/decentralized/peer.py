@@ -336,9 +336,7 @@ class Peer:
     def _decoded(self, sender: int, message: Payload, coded: Coded) -> list[Rows] | None:
         """The rows of a message; None where it makes no sense, which is counted."""
         try:
-            parts = [message]
-            if len(coded) > 1:
-                parts = coding.split(message, [codec.limit(spec) for codec, spec in coded])
+            parts = coding.split(message, [codec.limit(spec) for codec, spec in coded])
             return [
                 torch.from_numpy(codec.decode(part, spec))
                 for part, (codec, spec) in zip(parts, coded, strict=True)

@@ -69,12 +69,8 @@ class Simulation:
 
     def history(self) -> History:
         """Everything that is not done yet, then the summary and the report; BadInput where another process does it."""
-        held = locked(self.folder, IN_USE)
-        try:
+        with locked(self.folder, IN_USE):
             return self._done()
-        finally:
-            if held is not None:
-                held.close()
 
     def _done(self) -> History:
         (self.folder / "run.yaml").write_text(

@@ -46,10 +46,7 @@ class Inbox:
 
     def take(self, timeout: float) -> Message | None:
         """The first message, or None after `timeout` seconds."""
-        message = self._first(wait=timeout > 0)
-        if message is not None or timeout <= 0:
-            return message
-        end = monotonic() + timeout
+        message, end = self._first(wait=timeout > 0), monotonic() + timeout
         while message is None and timeout > 0:
             try:
                 self._bell.get(timeout=timeout)  # it may also ring for what was taken before

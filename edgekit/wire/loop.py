@@ -213,10 +213,8 @@ class Loop:
         if known is None:
             return
         what, sender, name = known
-        if what == "frame" and not retained:  # a retained one is of another time
-            self._heard.put(Message(what, sender, name, payload))
-        elif what == "document" or not retained:
-            self._heard.put(Message(what, sender, name, bytes(payload)))
+        if what == "document" or not retained:  # a retained frame is of another time
+            self._heard.put(Message(what, sender, name, payload if what == "frame" else bytes(payload)))
 
     def _place(self, topic: str) -> tuple[What, str, str] | None:
         """What a topic says, remembered."""

@@ -2,7 +2,7 @@
 
 Communication is a round without its gradient and without the coding and averaging of rows. What these take is measured
 in their place, as a third side: rounds over paho with the same coding and averaging at their end, less those without
-(averaging_ms). By themselves they would take a third of that: among messages of eight processes their caches are cold.
+(averaging_ms). By themselves they take less than half of that: among messages of eight processes their caches are cold.
 whole_ratio is of the round as it is, with all of it; gradient_ms_for_a_tenth the gradient, in CPU time of an agent, of
 which communication takes a tenth.
 
